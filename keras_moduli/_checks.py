@@ -1,0 +1,58 @@
+"""Argument checks: what was expected, what came, and what to type."""
+
+import math
+import numbers
+import operator
+from typing import Any
+
+
+def real(name: str, value: Any, *, minimum: float = -math.inf) -> float:
+    """`value` as a finite Python float that is at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
+    if not math.isfinite(value) or value < minimum:
+        bound = "" if minimum == -math.inf else f" and at least {minimum:g}"
+        raise ValueError(f"`{name}` must be finite{bound}. Received: {name}={value!r}")
+    return float(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """`value` as a finite Python float above 0."""
+    value = real(name, value, minimum=0.0)
+    if value == 0:
+        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
+    return value
+
+
+def integer(name: str, value: Any, *, minimum: int) -> int:
+    """`value` as a Python int that is at least `minimum`."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` must be an integer. Received: {name}={value!r}"
+        ) from None
+    if value < minimum:
+        raise ValueError(
+            f"`{name}` must be at least {minimum}. Received: {name}={value!r}"
+        )
+    return value
+
+
+def seed(name: str, value: Any) -> int:
+    """`value` as a seed of `numpy.random.RandomState`."""
+    value = integer(name, value, minimum=0)
+    if value >= 2**32:
+        raise ValueError(f"`{name}` must be below 2**32. Received: {name}={value!r}")
+    return value
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """`value`, one of the strings in `allowed`."""
+    if value not in allowed:
+        raise ValueError(
+            f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
+        )
+    return str(value)

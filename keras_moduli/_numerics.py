@@ -1,0 +1,68 @@
+"""Roots, norms and angles whose gradients are finite everywhere.
+
+The only file that knows about singular gradients. Every function here takes and
+returns tensors of any backend and any floating type.
+"""
+
+from typing import Any
+
+from keras import ops
+
+Tensor = Any
+
+
+def absolute(x: Tensor) -> Tensor:
+    """|x| with derivative 0 at 0 on every backend.
+
+    `ops.abs` has derivative 1 at 0 on JAX, where it would revive pruned weights.
+    """
+    return x * ops.stop_gradient(ops.sign(x))
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """√x for x ≥ 0 with derivative 0 at 0."""
+    positive = x > 0
+    # Both branches of a `where` are differentiated, so the inner one must be safe too.
+    return ops.where(
+        positive, ops.sqrt(ops.where(positive, x, ops.ones_like(x))), ops.zeros_like(x)
+    )
+
+
+def squared_norm(x: Tensor) -> Tensor:
+    """Σᵢ xᵢ² over the last axis."""
+    return ops.sum(ops.square(x), axis=-1)
+
+
+def norm(x: Tensor) -> Tensor:
+    """‖x‖ over the last axis, with gradient 0 at 0."""
+    return sqrt(squared_norm(x))
+
+
+def normalize(x: Tensor) -> Tensor:
+    """x/‖x‖ over the last axis; the origin, which has no direction, goes to e₀."""
+    length = norm(x)[..., None]
+    at_origin = length == 0
+    pole = ops.cast(ops.arange(x.shape[-1]) == 0, x.dtype)
+    return ops.where(at_origin, pole, x / ops.where(at_origin, 1.0, length))
+
+
+def angle(x: Tensor, y: Tensor) -> Tensor:
+    """The angle in [0, π] between unit vectors.
+
+    2·atan2(‖x−y‖, ‖x+y‖) is exact to rounding at every angle; arccos⟨x, y⟩ reads 0
+    below 1e-4 and has no derivative at 0 and π.
+    """
+    return 2.0 * ops.arctan2(norm(x - y), norm(x + y))
+
+
+def line_angle(x: Tensor, y: Tensor) -> Tensor:
+    """The angle in [0, π/2] between the lines through unit vectors x and y."""
+    difference, total = norm(x - y), norm(x + y)
+    return 2.0 * ops.arctan2(
+        ops.minimum(difference, total), ops.maximum(difference, total)
+    )
+
+
+def wrap(x: Tensor, period: float | Tensor) -> Tensor:
+    """The representative of x modulo `period` that lies in [−period/2, period/2]."""
+    return x - period * ops.stop_gradient(ops.round(x / period))

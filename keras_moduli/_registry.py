@@ -1,0 +1,110 @@
+"""Configurations as frozen data, and the names that users type for them.
+
+The only file that knows under which names objects are looked up and saved.
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
+
+import keras
+
+PACKAGE = "keras_moduli"
+
+T = TypeVar("T")
+
+
+class Configuration:
+    """Frozen data: equality, hashing, repr and saving follow from the fields."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The fields as plain Python values, for `keras.saving`."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return {field.name: _plain(getattr(self, field.name)) for field in fields}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Rebuilds the object from what `get_config` returned."""
+        return cls(**config)
+
+    def _set(self, **fields: Any) -> None:
+        # The one way to normalize a field of a frozen dataclass in `__post_init__`.
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Configuration):
+        return keras.saving.serialize_keras_object(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+class Registry(Generic[T]):
+    """The names of one kind of object, such as "manifold"."""
+
+    def __init__(self, kind: str, base: type[T]) -> None:
+        self.kind = kind
+        self.base = base
+        self.classes: dict[str, type[T]] = {}
+
+    def register(self, *names: str) -> Callable[[type[T]], type[T]]:
+        """A class decorator: makes a class known by `names` and to `keras.saving`."""
+
+        def decorate(cls: type[T]) -> type[T]:
+            self.classes.update(dict.fromkeys(names, cls))
+            return keras.saving.register_keras_serializable(PACKAGE)(cls)
+
+        return decorate
+
+    def get(self, identifier: Any) -> T:
+        """An instance from an instance, a name or a configuration.
+
+        Raises:
+            TypeError: If `identifier` is none of the three.
+            ValueError: If the name is unknown, or needs arguments.
+        """
+        if isinstance(identifier, self.base):
+            return identifier
+        if isinstance(identifier, dict):
+            return self._checked(keras.saving.deserialize_keras_object(identifier))
+        if isinstance(identifier, str):
+            return self._from_name(identifier)
+        return self._checked(identifier)
+
+    def _from_name(self, name: str) -> T:
+        if name not in self.classes:
+            close = difflib.get_close_matches(name.lower(), self.classes, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"Unknown {self.kind} {name!r}.{hint} Known names: "
+                f"{sorted(self.classes)}. You can also pass a "
+                f"{self.base.__name__} instance."
+            )
+        cls = self.classes[name]
+        if missing := _required(cls):
+            raise ValueError(
+                f"The {self.kind} {name!r} has no defaults. Pass an instance, such as "
+                f"{cls.__name__}({', '.join(f'{field}=...' for field in missing)})."
+            )
+        return cls()
+
+    def _checked(self, value: Any) -> T:
+        if not isinstance(value, self.base):
+            raise TypeError(
+                f"Expected a {self.kind}: a name from {sorted(self.classes)}, a "
+                f"{self.base.__name__} instance, or its config. Received: {value!r} "
+                f"(of type {type(value).__name__})"
+            )
+        return value
+
+
+def _required(cls: type) -> list[str]:
+    missing = dataclasses.MISSING
+    return [
+        field.name
+        for field in dataclasses.fields(cls)
+        if field.default is missing and field.default_factory is missing
+    ]

@@ -1,0 +1,223 @@
+"""Inhibitors: what a connection costs by the distance that it spans.
+
+An inhibitor is a function f ≥ 0 of distance, written on the *squared* distance, of
+which all but `Identity` are smooth functions. Source of the forms: Mackey et al.,
+"Geometric sparsification in recurrent neural networks", 2024.
+"""
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+from keras import ops
+
+from keras_moduli import _checks
+from keras_moduli._numerics import sqrt
+from keras_moduli._registry import Configuration, Registry
+
+__all__ = [
+    "Constant",
+    "DifferenceOfGaussians",
+    "Diffusion",
+    "Gaussian",
+    "Identity",
+    "Inhibitor",
+    "Ripple",
+    "get",
+]
+
+Tensor = Any
+
+
+class Inhibitor(Configuration, abc.ABC):
+    """A cost f(d) ≥ 0, as a function of the squared distance d².
+
+    To write your own, make a frozen dataclass of it and define `_cost`.
+    """
+
+    @abc.abstractmethod
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        """f(√s) for a tensor s ≥ 0."""
+
+    @final
+    def __call__(self, squared_distance: Tensor) -> Tensor:
+        """The cost of connections.
+
+        Args:
+            squared_distance: Tensor or array of squared distances, any shape.
+
+        Returns:
+            Tensor of the same shape, with finite gradients everywhere.
+        """
+        return self._cost(ops.convert_to_tensor(squared_distance))
+
+
+_registry = Registry("inhibitor", Inhibitor)  # type: ignore[type-abstract]
+names = _registry.classes
+
+
+def get(identifier: str | dict[str, Any] | Inhibitor) -> Inhibitor:
+    """An inhibitor from its name, its configuration, or itself.
+
+    Args:
+        identifier: A name such as `"dog"`, a config made by `keras.saving`, or an
+            `Inhibitor`, which is returned as it is.
+
+    Raises:
+        TypeError: If `identifier` is none of these.
+        ValueError: If the name is unknown.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> km.inhibitors.get("gaussian")
+    Gaussian(amplitude=1.0, width=3.0)
+    """
+    return _registry.get(identifier)
+
+
+@_registry.register("constant")
+@dataclass(frozen=True)
+class Constant(Inhibitor):
+    """f(d) = a: no geometry, that is plain L1 or L2.
+
+    Args:
+        value: a, at least 0.
+    """
+
+    value: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._set(value=_checks.real("value", self.value, minimum=0.0))
+
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        return ops.full_like(squared_distance, self.value)
+
+
+@_registry.register("identity")
+@dataclass(frozen=True)
+class Identity(Inhibitor):
+    """f(d) = d: wire length."""
+
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        return sqrt(squared_distance)
+
+
+@_registry.register("diffusion")
+@dataclass(frozen=True)
+class Diffusion(Inhibitor):
+    """f(d) = d², the paper's "diffusion"."""
+
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        return squared_distance
+
+
+@_registry.register("gaussian")
+@dataclass(frozen=True)
+class Gaussian(Inhibitor):
+    """f(d) = a·exp(−d²/w): near connections are expensive, far ones free.
+
+    Args:
+        amplitude: a, above 0; the authors' scripts use 100.
+        width: w, above 0, in squared units of distance.
+    """
+
+    amplitude: float = 1.0
+    width: float = 3.0
+
+    def __post_init__(self) -> None:
+        self._set(
+            amplitude=_checks.positive("amplitude", self.amplitude),
+            width=_checks.positive("width", self.width),
+        )
+
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        return self.amplitude * ops.exp(-squared_distance / self.width)
+
+
+@_registry.register("dog", "difference_of_gaussians")
+@dataclass(frozen=True)
+class DifferenceOfGaussians(Inhibitor):
+    """f(d) = b − a·(exp(−d²/σ₂) − exp(−d²/σ₁)): cheapest at one short distance.
+
+    The bracket peaks at d = √(ln(σ₂/σ₁) / (1/σ₁ − 1/σ₂)), which is `cheapest_distance`.
+
+    Args:
+        amplitude: a, above 0; the authors' scripts use 100.
+        wide: σ₂, in squared units of distance.
+        narrow: σ₁, above 0 and below `wide`.
+        baseline: `"amplitude"` for b = a, as published; `"peak"` for b = a·peak, with
+            which the cheapest distance costs 0. The authors' scripts subtract from the
+            largest value present, which lets the zero level drift while a geometry is
+            learned; the closed form does not.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> dog = km.inhibitors.DifferenceOfGaussians(baseline="peak")
+    >>> round(dog.cheapest_distance, 4)
+    0.8879
+    """
+
+    amplitude: float = 1.0
+    wide: float = 5.0
+    narrow: float = 0.25
+    baseline: str = "amplitude"
+
+    def __post_init__(self) -> None:
+        self._set(
+            amplitude=_checks.positive("amplitude", self.amplitude),
+            wide=_checks.positive("wide", self.wide),
+            narrow=_checks.positive("narrow", self.narrow),
+            baseline=_checks.choice("baseline", self.baseline, ("amplitude", "peak")),
+        )
+        if self.narrow >= self.wide:
+            raise ValueError(
+                "`narrow` must be below `wide`. "
+                f"Received: narrow={self.narrow!r}, wide={self.wide!r}"
+            )
+
+    @property
+    def cheapest_distance(self) -> float:
+        """The distance at which a connection costs least."""
+        rate_difference = 1 / self.narrow - 1 / self.wide
+        return math.sqrt(math.log(self.wide / self.narrow) / rate_difference)
+
+    @property
+    def _level(self) -> float:
+        if self.baseline == "amplitude":
+            return self.amplitude
+        square = self.cheapest_distance**2
+        peak = math.exp(-square / self.wide) - math.exp(-square / self.narrow)
+        return self.amplitude * peak
+
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        bracket = ops.exp(-squared_distance / self.wide) - ops.exp(
+            -squared_distance / self.narrow
+        )
+        return self._level - self.amplitude * bracket
+
+
+@_registry.register("ripple")
+@dataclass(frozen=True)
+class Ripple(Inhibitor):
+    """f(d) = (a/2)·(1 + cos(ω·d)), the paper's "ripple" or "sinusoid".
+
+    Args:
+        amplitude: a, above 0; the authors' scripts use 100.
+        frequency: ω, above 0, in radians per unit of distance.
+    """
+
+    amplitude: float = 1.0
+    frequency: float = 2.0
+
+    def __post_init__(self) -> None:
+        self._set(
+            amplitude=_checks.positive("amplitude", self.amplitude),
+            frequency=_checks.positive("frequency", self.frequency),
+        )
+
+    def _cost(self, squared_distance: Tensor) -> Tensor:
+        wave = ops.cos(self.frequency * sqrt(squared_distance))
+        return self.amplitude / 2 * (1.0 + wave)

@@ -1,0 +1,186 @@
+"""What every manifold has, and how manifolds are named."""
+
+import abc
+from typing import Any, ClassVar, final
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_moduli import _checks, _numerics
+from keras_moduli._ordering import hilbert_order
+from keras_moduli._registry import Configuration, Registry
+
+Tensor = Any
+Array = NDArray[np.float64]
+
+
+class Manifold(Configuration, abc.ABC):
+    """A metric space whose points are the last axis of a tensor.
+
+    To write your own, make a frozen dataclass of it and define `ambient_dim`,
+    `project`, `_squared_distance`, `_draw` and `_chart`; distances, sampling, ordering,
+    equality and saving follow:
+
+    >>> import dataclasses, keras, keras_moduli as km
+    >>> @keras.saving.register_keras_serializable("docs")
+    ... @dataclasses.dataclass(frozen=True)
+    ... class Line(km.manifolds.Manifold):
+    ...     length: float = 1.0
+    ...     ambient_dim = 1
+    ...     def project(self, points):
+    ...         return keras.ops.clip(points, 0.0, self.length)
+    ...     def _squared_distance(self, x, y):
+    ...         return keras.ops.square(x - y)[..., 0]
+    ...     def _draw(self, n, rng):
+    ...         return rng.uniform(0.0, self.length, (n, 1))
+    ...     def _chart(self, points):
+    ...         return points
+    >>> Line().sample(5).shape
+    (5, 1)
+
+    Attributes:
+        ambient_dim: Number of coordinates of a point.
+        learnable: Whether distances have gradients with respect to the points.
+    """
+
+    learnable: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def ambient_dim(self) -> int:
+        """Number of coordinates of a point."""
+
+    @abc.abstractmethod
+    def project(self, points: Tensor) -> Tensor:
+        """Maps any coordinates to the point of the manifold that they stand for.
+
+        Args:
+            points: Tensor of shape (..., ambient_dim).
+
+        Returns:
+            Tensor of the same shape. Distances do not change by projecting.
+        """
+
+    @abc.abstractmethod
+    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """d(x, y)² over the last axis of two broadcastable tensors of one float type."""
+
+    @abc.abstractmethod
+    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+        """Random points, an array of shape (n, ambient_dim)."""
+
+    @abc.abstractmethod
+    def _chart(self, points: Array) -> Array:
+        """Coordinates (n, k), about one to one, that a space-filling curve follows."""
+
+    @final
+    def squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """The squared geodesic distance d(x, y)².
+
+        Args:
+            x: Points, of shape (..., ambient_dim).
+            y: Points, of a shape that broadcasts with that of `x`.
+
+        Returns:
+            Tensor of the broadcast shape without its last axis, with finite gradients
+            everywhere, also where points coincide or are as far apart as can be.
+
+        Raises:
+            ValueError: If the last axis is not of size `ambient_dim`.
+        """
+        x, y = self._points("x", x), self._points("y", y)
+        dtype = keras.backend.result_type(x.dtype, y.dtype)
+        return self._squared_distance(ops.cast(x, dtype), ops.cast(y, dtype))
+
+    @final
+    def distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """The geodesic distance d(x, y), with gradient 0 where points coincide.
+
+        Takes and returns the same shapes as `squared_distance`.
+        """
+        return _numerics.sqrt(self.squared_distance(x, y))
+
+    @final
+    def pairwise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """All distances between two sets of points.
+
+        Args:
+            x: Points, of shape (m, ambient_dim).
+            y: Points, of shape (n, ambient_dim); `x` by default.
+
+        Returns:
+            Tensor of shape (m, n).
+        """
+        x = self._points("x", x)
+        y = x if y is None else self._points("y", y)
+        return self.distance(x[:, None, :], y[None, :, :])
+
+    @final
+    def sample(self, n: int, seed: int = 0) -> Array:
+        """Random points, sorted so that neighbors in the array are neighbors in space.
+
+        The stream is that of `numpy.random.RandomState`, which is frozen: a seed means
+        the same points on every backend and in every version of NumPy.
+
+        Args:
+            n: Number of points, at least 1.
+            seed: Integer in [0, 2³²).
+
+        Returns:
+            NumPy array of shape (n, ambient_dim), float64, already in `order`.
+        """
+        n = _checks.integer("n", n, minimum=1)
+        rng = np.random.RandomState(_checks.seed("seed", seed))
+        points = self._draw(n, rng)
+        return points[self.order(points)]
+
+    @final
+    def order(self, points: Array) -> NDArray[np.intp]:
+        """The permutation that sorts points along a space-filling curve.
+
+        Args:
+            points: NumPy array of shape (n, ambient_dim).
+
+        Returns:
+            Integer array of shape (n,): `points[order]` is sorted.
+        """
+        points = ops.convert_to_numpy(self._points("points", points))
+        return hilbert_order(self._chart(points.astype(np.float64)))
+
+    def _points(self, name: str, points: Tensor) -> Tensor:
+        points = ops.convert_to_tensor(points)
+        if not points.shape or points.shape[-1] != self.ambient_dim:
+            raise ValueError(
+                f"{self!r} expects `{name}` of shape (..., {self.ambient_dim}). "
+                f"Received: {name}.shape={tuple(points.shape)}"
+            )
+        is_float = keras.backend.is_float_dtype(
+            keras.backend.standardize_dtype(points.dtype)
+        )
+        return points if is_float else ops.cast(points, keras.backend.floatx())
+
+
+registry = Registry("manifold", Manifold)  # type: ignore[type-abstract]
+register = registry.register
+
+
+def get(identifier: str | dict[str, Any] | Manifold) -> Manifold:
+    """A manifold from its name, its configuration, or itself.
+
+    Args:
+        identifier: A name such as `"torus"`, a config made by `keras.saving`, or a
+            `Manifold`, which is returned as it is.
+
+    Raises:
+        TypeError: If `identifier` is none of these.
+        ValueError: If the name is unknown or stands for a manifold without defaults.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> km.manifolds.get("torus")
+    Torus(dim=2, period=10.0)
+    """
+    return registry.get(identifier)

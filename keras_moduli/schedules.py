@@ -1,0 +1,123 @@
+"""Schedules: how sparsity grows from the begin of pruning to its end."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+from keras_moduli import _checks
+from keras_moduli._registry import Configuration, Registry
+
+__all__ = ["Constant", "Cubic", "Linear", "OneShot", "Schedule", "get"]
+
+
+class Schedule(Configuration, abc.ABC):
+    """The fraction of the final sparsity, as a function of progress in [0, 1].
+
+    To write your own, make a frozen dataclass of it and define `_fraction`, or pass any
+    function of progress where a schedule is expected.
+    """
+
+    @abc.abstractmethod
+    def _fraction(self, progress: float) -> float:
+        """The fraction at a progress strictly between 0 and 1, or at its ends."""
+
+    @final
+    def __call__(self, progress: float) -> float:
+        """The fraction in [0, 1] of the final sparsity.
+
+        Args:
+            progress: 0 at the begin of pruning, 1 at its end; clipped to that range.
+        """
+        return self._fraction(min(max(progress, 0.0), 1.0))
+
+
+_registry = Registry("schedule", Schedule)  # type: ignore[type-abstract]
+names = _registry.classes
+
+
+def get(
+    identifier: str | dict[str, Any] | Callable[[float], float],
+) -> Callable[[float], float]:
+    """A schedule from its name, its configuration, or itself.
+
+    Args:
+        identifier: A name such as `"cubic"`, a config made by `keras.saving`, a
+            `Schedule`, or any function of progress.
+
+    Raises:
+        TypeError: If `identifier` is none of these.
+        ValueError: If the name is unknown.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> km.schedules.get("linear")(0.25)
+    0.25
+    """
+    if callable(identifier) and not isinstance(identifier, type):
+        return identifier
+    return _registry.get(identifier)
+
+
+@_registry.register("constant")
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """All of it at once, at the begin of pruning."""
+
+    def _fraction(self, progress: float) -> float:
+        return 1.0
+
+
+@_registry.register("one_shot")
+@dataclass(frozen=True)
+class OneShot(Schedule):
+    """All of it at once, at the end of pruning."""
+
+    def _fraction(self, progress: float) -> float:
+        return float(progress >= 1.0)
+
+
+@_registry.register("linear")
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """Evenly: i + (1 − i)·p. With i = 0 the schedule of Mackey et al.
+
+    Args:
+        initial: i, the fraction of the final sparsity at the begin, in [0, 1].
+    """
+
+    initial: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._set(initial=_initial(self.initial))
+
+    def _fraction(self, progress: float) -> float:
+        return 1.0 - (1.0 - self.initial) * (1.0 - progress)
+
+
+@_registry.register("cubic")
+@dataclass(frozen=True)
+class Cubic(Schedule):
+    """Fast first, then ever slower: 1 − (1 − i)·(1 − p)³.
+
+    Args:
+        initial: i, the fraction of the final sparsity at the begin, in [0, 1].
+
+    Source: Zhu and Gupta, "To prune, or not to prune", 2017.
+    """
+
+    initial: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._set(initial=_initial(self.initial))
+
+    def _fraction(self, progress: float) -> float:
+        return 1.0 - (1.0 - self.initial) * (1.0 - progress) ** 3
+
+
+def _initial(value: float) -> float:
+    value = _checks.real("initial", value, minimum=0.0)
+    if value > 1:
+        raise ValueError(f"`initial` must be at most 1. Received: initial={value!r}")
+    return value
