@@ -55,7 +55,9 @@ class Registry(Generic[T]):
 
         def decorate(cls: type[T]) -> type[T]:
             self.classes.update(dict.fromkeys(names, cls))
-            return keras.saving.register_keras_serializable(PACKAGE)(cls)
+            # By kind: an inhibitor and a schedule may both be called Constant.
+            package = f"{PACKAGE}.{self.kind}s"
+            return keras.saving.register_keras_serializable(package)(cls)
 
         return decorate
 

@@ -1,6 +1,7 @@
 """What is left of a model: a table of its zeros, to print and to compute with."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,9 +38,19 @@ class SparsityRow:
     distance_before: float | None = None
 
     @property
+    def label(self) -> str:
+        """The path without what every path repeats: the model, and a layer's own cell."""
+        path = self.path.partition("/")[2] or self.path
+        return re.sub(r"(?<![^/])(\w+)/\1_cell/", r"\1/", path)
+
+    @property
     def sparsity(self) -> float:
         """Fraction of the weights that are exactly zero."""
         return self.zeros / self.size
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as a dictionary of plain values."""
+        return asdict(self) | {"sparsity": self.sparsity}
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class SparsityReport:
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as dictionaries of plain values, for `csv`, `json` or pandas."""
-        return [asdict(row) | {"sparsity": row.sparsity} for row in self.rows]
+        return [row.to_dict() for row in self.rows]
 
     def __str__(self) -> str:
         # Keras itself needs rich, for `model.summary()`.
@@ -71,7 +82,7 @@ class SparsityReport:
         table.add_column("matrix", overflow="fold")
         headings = ["shape", "weights", "zeros", "sparsity"]
         has_distance = any(row.distance is not None for row in self.rows)
-        headings += ["mean distance", "before pruning"] * has_distance
+        headings += ["mean\ndistance", "before\npruning"] * has_distance
         for heading in headings:
             table.add_column(heading, justify="right")
         for row in (*self.rows, self.total):
@@ -130,7 +141,7 @@ def _row(variable: Any) -> SparsityRow:
 def _cells(row: SparsityRow) -> list[str]:
     distances = (row.distance, row.distance_before)
     return [
-        row.path,
+        row.label,
         " × ".join(map(str, row.shape)),
         f"{row.size:,}",
         f"{row.zeros:,}",

@@ -1,0 +1,155 @@
+"""The one table of cases: a row for each object of the library drives every test."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import strategies as st
+
+import keras_moduli as km
+from tests import oracles
+
+M, I = km.manifolds, km.inhibitors  # noqa: E741
+
+# Sixty-fourths: exact in float32, with zeros, periods and half periods among them.
+COORDINATES = st.integers(-20 * 64, 20 * 64).map(lambda k: k / 64)
+INSIDE_BALL = st.integers(-40, 40).map(lambda k: k / 64)
+GRAPH = np.array([[0, 2, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1], [1, 0, 0, 0]], float)
+TABLE = [[0, 2, 2, 1], [2, 0, 1, 2], [2, 1, 0, 1], [1, 2, 1, 0]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifoldCase:
+    """A manifold, and what tests must know to try it.
+
+    Attributes:
+        manifold: The instance under test.
+        oracle: The distance of two points, in float64 and by other formulas.
+        deck: Maps of points to other coordinates of the same points.
+        far: Pairs of points as far apart as can be, where distance has no gradient.
+        coordinates: Strategy for one coordinate.
+    """
+
+    manifold: M.Manifold
+    oracle: Callable
+    deck: tuple[Callable, ...] = ()
+    far: tuple[tuple, ...] = ()
+    coordinates: st.SearchStrategy = COORDINATES
+
+
+def _shift(*offsets):
+    return lambda points: points + np.array(offsets)
+
+
+def _glide(points):
+    return points * [1, -1] + [10.0, 0.0]
+
+
+def _scale(points):
+    return 3.0 * points
+
+
+def _negate(points):
+    return -points
+
+
+ANTIPODES = (([0, 0, 1.0], [0, 0, -1.0]), ([0, 0, 0.0], [0, 0, 0.0]))
+MANIFOLDS = {
+    "euclidean": ManifoldCase(M.Euclidean(3), oracles.euclidean),
+    "circle": ManifoldCase(
+        M.Circle(10.0), oracles.torus(10.0), (_shift(10), _shift(-20)), (([1.0], [6.0]),)
+    ),
+    "torus": ManifoldCase(
+        M.Torus(),
+        oracles.torus(10.0, 10.0),
+        (_shift(10, 0), _shift(0, -10)),
+        (([0.0, 0], [5.0, 5]), ([0.0, 0], [5.0, 1])),
+    ),
+    "rectangular_torus": ManifoldCase(
+        M.Torus(3, (8.0, 12.0, 16.0)),
+        oracles.torus(8.0, 12.0, 16.0),
+        (_shift(8, 0, 0), _shift(0, 12, -16)),
+        (([0.0, 0, 0], [4.0, 6, 8]),),
+    ),
+    "klein_bottle": ManifoldCase(
+        M.KleinBottle(),
+        oracles.klein_bottle(10.0),
+        (_glide, _shift(0, 10), _shift(20, -10)),
+        (([0.0, 0], [5.0, 5]), ([0.0, 2.5], [5.0, 0])),
+    ),
+    "mobius_strip": ManifoldCase(
+        M.MobiusStrip(10.0, 40.0),
+        oracles.mobius_strip(10.0, 40.0),
+        (_glide, _shift(20, 0)),
+        (([0.0, 0], [5.0, 0]), ([0.0, 1], [10.0, 1])),
+    ),
+    "sphere": ManifoldCase(M.Sphere(), oracles.sphere(5.0), (_scale,), ANTIPODES),
+    "sphere_1": ManifoldCase(
+        M.Sphere(1, 2.0), oracles.sphere(2.0), (_scale,), (([0, 1.0], [0, -1.0]),)
+    ),
+    "projective_space": ManifoldCase(
+        M.ProjectiveSpace(),
+        oracles.projective_space(5.0),
+        (_scale, _negate),
+        (*ANTIPODES, ([1.0, 0, 0], [0, 1.0, 0])),
+    ),
+    "special_orthogonal_3": ManifoldCase(
+        M.SpecialOrthogonal3(),
+        oracles.special_orthogonal_3(1.0),
+        (_scale, _negate),
+        (([1.0, 0, 0, 0], [-1.0, 0, 0, 0]), ([1.0, 0, 0, 0], [0, 0, 1.0, 0])),
+    ),
+    "poincare_ball": ManifoldCase(
+        M.PoincareBall(2, -1.0),
+        oracles.poincare_ball(-1.0),
+        (),
+        (([1.0, 0], [-1.0, 0]), ([3.0, 4], [0, 0]), ([3.0, 4], [6.0, 8])),
+        INSIDE_BALL,
+    ),
+    "product": ManifoldCase(
+        M.Product([M.Sphere(), "torus"], [1.0, 2.0]),
+        oracles.product([(oracles.sphere(5.0), 3), (oracles.torus(10.0, 10.0), 2)], [1, 2]),
+        (_shift(0, 0, 0, 10, -10),),
+        (([0, 0, 1.0, 0, 0], [0, 0, -1.0, 5, 5]),),
+    ),
+    "finite_metric": ManifoldCase(
+        M.FiniteMetric.from_graph(GRAPH),
+        oracles.finite_metric(TABLE),
+        (),
+        (([0.0], [1.0]),),
+        st.integers(0, 3).map(float),
+    ),
+}
+
+INHIBITORS = {
+    "constant": (I.Constant(0.5), lambda d: 0.5),
+    "identity": (I.Identity(), lambda d: d),
+    "diffusion": (I.Diffusion(), lambda d: d**2),
+    "gaussian": (I.Gaussian(100.0), lambda d: 100 * math.exp(-(d**2) / 3)),
+    "dog": (
+        I.DifferenceOfGaussians(100.0),
+        lambda d: 100 - 100 * (math.exp(-(d**2) / 5) - math.exp(-4 * d**2)),
+    ),
+    "dog_from_peak": (
+        I.DifferenceOfGaussians(2.0, 3.0, 0.5, "peak"),
+        lambda d: 2 * (
+            oracles.peak_of_dog(3.0, 0.5)[1] - math.exp(-(d**2) / 3) + math.exp(-2 * d**2)
+        ),
+    ),
+    "ripple": (I.Ripple(100.0), lambda d: 50 + 50 * math.cos(2 * d)),
+}
+
+SCHEDULES = {
+    "constant": (km.schedules.Constant(), [1, 1, 1, 1, 1]),
+    "one_shot": (km.schedules.OneShot(), [0, 0, 0, 0, 1]),
+    "linear": (km.schedules.Linear(), [0, 0.25, 0.5, 0.75, 1]),
+    "linear_from_half": (km.schedules.Linear(0.5), [0.5, 0.625, 0.75, 0.875, 1]),
+    "cubic": (km.schedules.Cubic(), [0, 1 - 0.75**3, 1 - 0.5**3, 1 - 0.25**3, 1]),
+    "cubic_from_half": (km.schedules.Cubic(0.5), [0.5, 0.7890625, 0.9375, 0.9921875, 1]),
+}
+
+
+def table(rows):
+    """Arguments of `pytest.mark.parametrize`: each row a case with its name."""
+    return {"argvalues": list(rows.values()), "ids": list(rows)}

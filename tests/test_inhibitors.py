@@ -1,0 +1,45 @@
+"""Inhibitors against their formulas in plain Python."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_moduli as km
+from tests import oracles
+from tests.cases import INHIBITORS, table
+
+each = pytest.mark.parametrize("case", **table(INHIBITORS))
+DISTANCES = [0.0, 1e-3, 0.3, 0.8879, 1.0, 2.5, 7.0, 15.7]
+
+
+@each
+def test_formula(case):
+    inhibitor, formula = case
+    found = inhibitor(np.square(DISTANCES).astype("float32"))
+    expected = [formula(d) for d in DISTANCES]
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(found), expected, rtol=1e-5, atol=1e-4
+    )
+    assert min(expected) >= -1e-6, "a cost is never negative"
+
+
+@each
+def test_config_round_trip(case):
+    config = keras.saving.serialize_keras_object(case[0])
+    assert km.inhibitors.get(config) == case[0]
+
+
+@pytest.mark.parametrize(("wide", "narrow"), [(5.0, 0.25), (3.0, 0.5), (9.0, 8.0)])
+def test_cheapest_distance_costs_nothing_from_the_peak(wide, narrow):
+    dog = km.inhibitors.DifferenceOfGaussians(7.0, wide, narrow, baseline="peak")
+    where, peak = oracles.peak_of_dog(wide, narrow)
+    assert dog.cheapest_distance == pytest.approx(where, abs=1e-4)
+    cheapest = float(dog(np.float32(dog.cheapest_distance**2)))
+    assert cheapest == pytest.approx(0.0, abs=1e-5)
+    assert float(dog(np.float32(400.0))) == pytest.approx(7 * peak, rel=1e-5)
+
+
+def test_published_peak():
+    where, peak = oracles.peak_of_dog(5.0, 0.25)
+    assert where == pytest.approx(0.8879, abs=1e-4)
+    assert peak == pytest.approx(0.811425, abs=1e-6)
