@@ -5,6 +5,10 @@ import numbers
 import operator
 from typing import Any
 
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
 
 def real(name: str, value: Any, *, minimum: float = -math.inf) -> float:
     """`value` as a finite Python float that is at least `minimum`."""
@@ -56,3 +60,13 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
             f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
         )
     return str(value)
+
+
+def array(value: Any) -> NDArray[np.float64]:
+    """A new float64 array of a list, an array, or a tensor of any backend.
+
+    Lists and arrays never become tensors, which inside a compiled step have no values.
+    """
+    if not isinstance(value, np.ndarray | list | tuple):
+        value = ops.convert_to_numpy(value)
+    return np.array(value, np.float64)

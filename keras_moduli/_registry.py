@@ -95,9 +95,12 @@ class Registry(Generic[T]):
 
     def _checked(self, value: Any) -> T:
         if not isinstance(value, self.base):
+            is_class = isinstance(value, type) and issubclass(value, self.base)
+            hint = f" Did you mean {value.__name__}(...)?" if is_class else ""
+            came = value.__name__ if is_class else f"{value!r}"
             raise TypeError(
-                f"Expected a {self.kind}: a name from {sorted(self.classes)}, a "
-                f"{self.base.__name__} instance, or its config. Received: {value!r} "
+                f"`{self.kind}` must be a name from {sorted(self.classes)}, a "
+                f"{self.base.__name__} instance, or its config.{hint} Received: {came} "
                 f"(of type {type(value).__name__})"
             )
         return value

@@ -232,7 +232,7 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         return self.input_axes
 
     def _placement(self, name: str, points: ArrayLike) -> Array:
-        array = np.array(ops.convert_to_numpy(points), np.float64)
+        array = _checks.array(points)
         expected = self.manifold.ambient_dim
         if array.ndim != 2 or array.shape[1] != expected or not len(array):
             raise ValueError(

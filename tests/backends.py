@@ -2,12 +2,14 @@
 
 import importlib.util
 import os
+import pathlib
 import subprocess
 import sys
 
 import keras
 import numpy as np
 
+ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
 CURRENT = keras.backend.backend()
 OTHERS = [name for name in BACKENDS if name != CURRENT]
@@ -17,18 +19,18 @@ def installed(backend):
     return importlib.util.find_spec(backend) is not None
 
 
-def run_on(backend, script, *arguments):
-    """Runs a script in a process of its own on another backend; its standard output."""
+def run_on(backend, module, *arguments):
+    """Runs a module of the tests in a process of its own, on a given backend."""
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, script, *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def gradient(function, *arrays):

@@ -109,7 +109,9 @@ MANIFOLDS = {
     ),
     "product": ManifoldCase(
         M.Product([M.Sphere(), "torus"], [1.0, 2.0]),
-        oracles.product([(oracles.sphere(5.0), 3), (oracles.torus(10.0, 10.0), 2)], [1, 2]),
+        oracles.product(
+            [(oracles.sphere(5.0), 3), (oracles.torus(10.0, 10.0), 2)], [1, 2]
+        ),
         (_shift(0, 0, 0, 10, -10),),
         (([0, 0, 1.0, 0, 0], [0, 0, -1.0, 5, 5]),),
     ),
@@ -133,8 +135,13 @@ INHIBITORS = {
     ),
     "dog_from_peak": (
         I.DifferenceOfGaussians(2.0, 3.0, 0.5, "peak"),
-        lambda d: 2 * (
-            oracles.peak_of_dog(3.0, 0.5)[1] - math.exp(-(d**2) / 3) + math.exp(-2 * d**2)
+        lambda d: (
+            2
+            * (
+                oracles.peak_of_dog(3.0, 0.5)[1]
+                - math.exp(-(d**2) / 3)
+                + math.exp(-2 * d**2)
+            )
         ),
     ),
     "ripple": (I.Ripple(100.0), lambda d: 50 + 50 * math.cos(2 * d)),

@@ -40,9 +40,7 @@ def klein_bottle(period):
 
 def mobius_strip(period, width):
     def distance(x, y):
-        return min(
-            euclidean(x, (y[0] + k * period, (-1) ** k * y[1])) for k in IMAGES
-        )
+        return min(euclidean(x, (y[0] + k * period, (-1) ** k * y[1])) for k in IMAGES)
 
     return distance
 

@@ -94,11 +94,14 @@ def test_gradient_of_squared_distance_is_a_unit_speed_descent(case):
     manifold = case.manifold
     x, y = manifold.sample(16, seed=1), manifold.sample(16, seed=2)
     direction = np.random.RandomState(3).standard_normal(x.shape)
-    slope = (gradient(lambda x, y: keras.ops.sum(manifold.squared_distance(x, y)), x, y)[0]
-             * direction).sum(-1)
+    slope = (
+        gradient(lambda x, y: keras.ops.sum(manifold.squared_distance(x, y)), x, y)[0]
+        * direction
+    ).sum(-1)
     step = 1e-6
     differences = [
-        (case.oracle(a + step * v, b) ** 2 - case.oracle(a - step * v, b) ** 2) / (2 * step)
+        (case.oracle(a + step * v, b) ** 2 - case.oracle(a - step * v, b) ** 2)
+        / (2 * step)
         for a, b, v in zip(x, y, direction, strict=True)
     ]
     np.testing.assert_allclose(slope, differences, rtol=2e-3, atol=2e-3)

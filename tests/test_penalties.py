@@ -12,7 +12,8 @@ def test_coefficients_between_two_sets():
     x, y = torus.sample(3, 1), torus.sample(5, 2)
     found = penalties.coefficients(torus, inhibitors.Identity(), x, y)
     np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(found), keras.ops.convert_to_numpy(torus.pairwise(x, y))
+        keras.ops.convert_to_numpy(found),
+        keras.ops.convert_to_numpy(torus.pairwise(x, y)),
     )
 
 

@@ -27,7 +27,9 @@ def distances(case, inputs, outputs):
 @pytest.mark.parametrize("inhibitor", **table(INHIBITORS))
 def test_formula(manifold, inhibitor):
     w = kernel(12, 12)
-    regularizer = km.ModuliRegularizer(manifold.manifold, inhibitor[0], strength=0.5, seed=3)
+    regularizer = km.ModuliRegularizer(
+        manifold.manifold, inhibitor[0], strength=0.5, seed=3
+    )
     points = manifold.manifold.sample(12, seed=3)
     d = distances(manifold, points, points)
     expected = 0.5 * oracles.penalty(w, d, inhibitor[1], 1)
@@ -50,7 +52,7 @@ def test_gates_power_reduction_and_outputs(gates, power, reduction, output_seed)
         reduction=reduction,
         output_seed=output_seed,
     )
-    case, (inhibitor, formula) = MANIFOLDS["sphere"], INHIBITORS["gaussian"]
+    case, formula = MANIFOLDS["sphere"], INHIBITORS["gaussian"][1]
     sending = case.manifold.sample(6, 0)
     receiving = sending if output_seed is None else case.manifold.sample(5, 7)
     d = distances(case, sending, receiving)
@@ -80,7 +82,9 @@ def test_higher_rank_is_flattened(shape, axes, flat):
 def test_constant_is_l1_and_l2(shape, power, twin):
     w = kernel(*shape)
     found = km.ModuliRegularizer(inhibitor="constant", strength=0.01, power=power)(w)
-    assert float(found) == pytest.approx(float(twin(0.01)(ops.convert_to_tensor(w))), rel=1e-6)
+    assert float(found) == pytest.approx(
+        float(twin(0.01)(ops.convert_to_tensor(w))), rel=1e-6
+    )
 
 
 def test_given_embedding_replaces_the_seed():
@@ -95,7 +99,9 @@ def test_permuted_control_keeps_the_histogram_and_loses_the_places():
     np.testing.assert_array_equal(np.sort(a, axis=None), np.sort(b, axis=None))
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1
     w = kernel(32, 32)
-    assert float(control(w)) == pytest.approx(float((1e-3 * b * np.abs(w)).sum()), rel=1e-5)
+    assert float(control(w)) == pytest.approx(
+        float((1e-3 * b * np.abs(w)).sum()), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("gates", [1, 4])
@@ -134,7 +140,8 @@ def test_gradient_is_the_signed_coefficient_and_zero_at_zero():
     embedded=st.booleans(),
 )
 def test_config_round_trip(manifold, inhibitor, power, reduction, seeds, embedded):
-    arguments = dict(power=power, reduction=reduction, seed=seeds[0], permute_seed=seeds[1])
+    arguments = {"power": power, "reduction": reduction}
+    arguments |= {"seed": seeds[0], "permute_seed": seeds[1]}
     if embedded:
         arguments["embedding"] = km.manifolds.get(manifold).sample(5, 9)
     regularizer = km.ModuliRegularizer(manifold, inhibitor, 0.01, **arguments)
@@ -147,7 +154,9 @@ def test_config_round_trip(manifold, inhibitor, power, reduction, seeds, embedde
 
 def test_deep_copy():
     regularizer = km.ModuliRegularizer()
-    assert float(copy.deepcopy(regularizer)(kernel(4, 4))) == float(regularizer(kernel(4, 4)))
+    assert float(copy.deepcopy(regularizer)(kernel(4, 4))) == float(
+        regularizer(kernel(4, 4))
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -141,21 +141,25 @@ class Manifold(Configuration, abc.ABC):
         """The permutation that sorts points along a space-filling curve.
 
         Args:
-            points: NumPy array of shape (n, ambient_dim).
+            points: Array or tensor of shape (n, ambient_dim).
 
         Returns:
             Integer array of shape (n,): `points[order]` is sorted.
         """
-        points = ops.convert_to_numpy(self._points("points", points))
-        return hilbert_order(self._chart(points.astype(np.float64)))
+        points = _checks.array(points)
+        self._check_shape("points", points)
+        return hilbert_order(self._chart(points))
 
-    def _points(self, name: str, points: Tensor) -> Tensor:
-        points = ops.convert_to_tensor(points)
+    def _check_shape(self, name: str, points: Any) -> None:
         if not points.shape or points.shape[-1] != self.ambient_dim:
             raise ValueError(
                 f"{self!r} expects `{name}` of shape (..., {self.ambient_dim}). "
                 f"Received: {name}.shape={tuple(points.shape)}"
             )
+
+    def _points(self, name: str, points: Tensor) -> Tensor:
+        points = ops.convert_to_tensor(points)
+        self._check_shape(name, points)
         is_float = keras.backend.is_float_dtype(
             keras.backend.standardize_dtype(points.dtype)
         )

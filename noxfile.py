@@ -1,0 +1,50 @@
+"""Checks: `nox` runs them all, `nox -s tests` the tests on every installed backend.
+
+Everything runs in the environment that nox itself is installed in: there is nothing to
+set up twice.
+"""
+
+import importlib.util
+import sys
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+
+# One thread each: PyTorch with two threads on two busy cores is many times slower.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def python(session, *arguments, **environment):
+    session.run(sys.executable, "-m", *arguments, env=ENVIRONMENT | environment)
+
+
+@nox.session
+@nox.parametrize("backend", ["tensorflow", "jax", "torch"])
+def tests(session, backend):
+    """The test suite, in a process of its own for each backend."""
+    if importlib.util.find_spec(backend) is None:
+        session.skip(f"{backend} is not installed")
+    python(session, "pytest", "-n", "2", *session.posargs, KERAS_BACKEND=backend)
+
+
+@nox.session
+def lint(session):
+    """Style and formatting."""
+    python(session, "ruff", "check")
+    python(session, "ruff", "format", "--check")
+
+
+@nox.session
+def types(session):
+    """Type annotations of the package."""
+    python(session, "mypy")
+
+
+@nox.session
+def docs(session):
+    """The documentation site, which must build without a warning."""
+    if importlib.util.find_spec("mkdocs") is None:
+        session.skip("mkdocs is not installed")
+    python(session, "mkdocs", "build", "--strict")

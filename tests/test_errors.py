@@ -1,0 +1,121 @@
+"""Bad input: what was expected, what came, and what to type. One row each."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_moduli as km
+
+M, I = km.manifolds, km.inhibitors  # noqa: E741
+R = km.ModuliRegularizer
+
+
+def model(compiled=True):
+    network = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(3)])
+    if compiled:
+        network.compile("adam", "mse")
+    return network
+
+
+def attach(network, **arguments):
+    km.MagnitudePruning(**arguments).set_model(network)
+
+
+def on(*shape):
+    return np.ones(shape, "float32")
+
+
+ROWS = [
+    # What is typed, the error, and parts of its message.
+    (lambda: R("tours"), ValueError, ["Unknown manifold 'tours'. Did you mean 'torus'?",
+        "'circle'", "Manifold instance"]),
+    (lambda: R("Sphere "), ValueError, ["Did you mean 'sphere'?"]),
+    (lambda: R("product"), ValueError, ["Product(factors=...)"]),
+    (lambda: R("finite_metric"), ValueError, ["FiniteMetric(distances=...)"]),
+    (lambda: R(3), TypeError, ["`manifold` must be a name", "Received: 3"]),
+    (lambda: R(M.Torus), TypeError, ["Did you mean Torus(...)?", "`manifold` must be"]),
+    (lambda: R(I.Identity()), TypeError, ["`manifold` must be a name", "Identity()"]),
+    (lambda: R(inhibitor="dogs"), ValueError, ["Did you mean 'dog'?"]),
+    (lambda: R(inhibitor=M.Torus()), TypeError, ["`inhibitor` must be a name"]),
+    (lambda: R(strength=-1.0), ValueError, ["`strength`", "at least 0", "strength=-1.0"]),
+    (lambda: R(strength=float("nan")), ValueError, ["`strength` must be finite"]),
+    (lambda: R(strength=float("inf")), ValueError, ["`strength` must be finite"]),
+    (lambda: R(strength="1"), TypeError, ["`strength` must be a number"]),
+    (lambda: R(strength=True), TypeError, ["`strength` must be a number"]),
+    (lambda: R(power=0), ValueError, ["`power` must be at least 1"]),
+    (lambda: R(power=1.5), TypeError, ["`power` must be an integer"]),
+    (lambda: R(reduction="max"), ValueError, ["['sum', 'mean']", "'max'"]),
+    (lambda: R(gates=0), ValueError, ["`gates` must be at least 1"]),
+    (lambda: R(seed=-1), ValueError, ["`seed` must be at least 0"]),
+    (lambda: R(seed=2**32), ValueError, ["`seed` must be below 2**32"]),
+    (lambda: R(embedding=on(4, 3)), ValueError, ["(n, 2)", "Torus", "(4, 3)"]),
+    (lambda: R(embedding=on(4)), ValueError, ["(n, 2)", "(4,)"]),
+    (lambda: R(embedding=np.full((4, 2), np.nan)), ValueError, ["must be finite"]),
+    (lambda: R(output_seed=1, output_embedding=on(4, 2)), ValueError, ["not both"]),
+    (lambda: R(embedding=on(4, 2))(on(5, 5)), ValueError, ["(5, 2)", "(4, 2)"]),
+    (lambda: R()(on(5)), ValueError, ["at least two axes", "(5,)"]),
+    (lambda: R()(on(4, 16)), ValueError, ["`gates=4`", "`output_seed=1`", "(4, 16)"]),
+    (lambda: R()(on(16, 4)), ValueError, ["Pass `output_seed=1`", "(16, 4)"]),
+    (lambda: R(gates=3)(on(4, 16)), ValueError, ["16 outputs", "multiple of 3"]),
+    (lambda: R(gates=4)(on(4, 4)), ValueError, ["4 inputs to 1 outputs"]),
+    (lambda: R()(on(4, 2, 2)), ValueError, ["`input_axes`", "(4, 2, 2)"]),
+    (lambda: R(input_axes=2)(on(4, 4)), ValueError, ["`input_axes`", "input_axes=2"]),
+    (lambda: km.matched_l1("l1", 8), TypeError, ["must be a ModuliRegularizer"]),
+    (lambda: km.matched_l1(R(power=3), 8), ValueError, ["power 1 and 2"]),
+    (lambda: km.matched_l1(R(), 0), ValueError, ["`units` must be at least 1"]),
+    (lambda: M.Torus(0), ValueError, ["`dim` must be at least 1"]),
+    (lambda: M.Torus(2, 0.0), ValueError, ["`period` must be above 0"]),
+    (lambda: M.Torus(2, (1.0,)), ValueError, ["2 axes"]),
+    (lambda: M.Sphere(radius=-1), ValueError, ["`radius`"]),
+    (lambda: M.PoincareBall(curvature=1.0), ValueError, ["below 0", "`Sphere`"]),
+    (lambda: M.Product([]), ValueError, ["at least one"]),
+    (lambda: M.Product("torus"), TypeError, ["a list of manifolds"]),
+    (lambda: M.Product(["torus"], [1, 2]), ValueError, ["1 factors"]),
+    (lambda: M.FiniteMetric(on(2, 3)), ValueError, ["square", "(2, 3)"]),
+    (lambda: M.FiniteMetric([[0, 1], [2, 0]]), ValueError, ["symmetric"]),
+    (lambda: M.FiniteMetric([[0, 0], [0, 0]]), ValueError, ["above 0 off it"]),
+    (lambda: M.FiniteMetric([[0, np.inf], [np.inf, 0]]), ValueError, ["finite"]),
+    (
+        lambda: M.FiniteMetric([[0, 9, 1], [9, 0, 1], [1, 1, 0]]),
+        ValueError,
+        ["triangle inequality", "from_graph"],
+    ),
+    (
+        lambda: M.FiniteMetric.from_graph([[0, 1, 0], [1, 0, 0], [0, 0, 0]]),
+        ValueError,
+        ["connected", "node 0 to node 2"],
+    ),
+    (lambda: M.Torus().distance(on(3), on(3)), ValueError, ["(..., 2)", "x.shape=(3,)"]),
+    (lambda: M.Torus().sample(0), ValueError, ["`n` must be at least 1"]),
+    (lambda: I.Gaussian(width=0), ValueError, ["`width` must be above 0"]),
+    (lambda: I.Constant(-1), ValueError, ["`value`", "at least 0"]),
+    (lambda: I.DifferenceOfGaussians(1, 1, 2), ValueError, ["`narrow` must be below"]),
+    (lambda: I.DifferenceOfGaussians(baseline="max"), ValueError, ["'peak'"]),
+    (lambda: km.schedules.get("cubik"), ValueError, ["Did you mean 'cubic'?"]),
+    (lambda: km.schedules.Cubic(1.5), ValueError, ["at most 1"]),
+    (lambda: km.MagnitudePruning(1.0), ValueError, ["[0, 1)", "0.9 for 90 %"]),
+    (lambda: km.MagnitudePruning(-0.1), ValueError, ["`sparsity`", "at least 0"]),
+    (lambda: km.MagnitudePruning(95), ValueError, ["[0, 1)", "95"]),
+    (lambda: km.MagnitudePruning("0.9"), TypeError, ["`sparsity` must be a number"]),
+    (lambda: km.MagnitudePruning(begin=3, end=2), ValueError, ["before `begin`"]),
+    (lambda: km.MagnitudePruning(select="kernel"), TypeError, ["function of a variable"]),
+    (lambda: attach(model(), select=lambda v: False), ValueError, ["Nothing to prune",
+        "sequential/simple_rnn"]),
+    (lambda: attach(model(compiled=False)), ValueError, ["`model.compile("]),
+    (lambda: km.sparsity(keras.Sequential([keras.layers.Dense(1)])), ValueError,
+        ["no trainable weights yet", "`model.build(input_shape)`"]),
+    (lambda: km.sparsity("model.keras"), TypeError, ["Expected a keras.Model"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "parts"),
+    ROWS,
+    ids=[f"{i}: {row[2][0]}" for i, row in enumerate(ROWS)],
+)
+def test_message(call, error, parts):
+    with pytest.raises(error) as caught:
+        call()
+    for part in parts:
+        assert part in str(caught.value)
+    assert "keras_moduli" not in str(caught.value), "no internals in a message"

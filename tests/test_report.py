@@ -1,0 +1,71 @@
+"""The table, as data and as text."""
+
+import csv
+import io
+
+import keras
+import numpy as np
+
+import keras_moduli as km
+
+
+def model():
+    regularizer = km.ModuliRegularizer(gates=4, seed=3)
+    network = keras.Sequential(
+        [
+            keras.Input((5, 2)),
+            keras.layers.LSTM(8, recurrent_regularizer=regularizer),
+            keras.layers.Dense(3),
+        ]
+    )
+    kernel = network.layers[0].cell.recurrent_kernel
+    weights = np.random.RandomState(0).standard_normal((8, 32))
+    weights[np.abs(weights) < 1] = 0
+    kernel.assign(weights)
+    return network, weights
+
+
+def test_rows_are_counts_and_mean_distances():
+    network, weights = model()
+    rows = {row.label: row for row in km.sparsity(network).rows}
+    assert list(rows) == ["lstm/kernel", "lstm/recurrent_kernel", "dense/kernel"]
+    row = rows["lstm/recurrent_kernel"]
+    assert (row.shape, row.size, row.zeros) == ((8, 32), 256, int((weights == 0).sum()))
+    points = km.manifolds.Torus().sample(8, 3)
+    d = np.tile(keras.ops.convert_to_numpy(km.manifolds.Torus().pairwise(points)), 4)
+    np.testing.assert_allclose(row.distance, d[weights != 0].mean(), rtol=1e-5)
+    np.testing.assert_allclose(row.distance_before, d.mean(), rtol=1e-5)
+    assert rows["dense/kernel"].distance is None
+
+
+def test_total():
+    network, weights = model()
+    total = km.sparsity(network).total
+    assert (total.size, total.zeros) == (64 + 256 + 24, int((weights == 0).sum()))
+    assert total.sparsity == total.zeros / total.size
+
+
+def test_dictionaries_make_a_csv():
+    file = io.StringIO()
+    rows = km.sparsity(model()[0]).to_dicts()
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    back = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [float(row["sparsity"]) for row in back] == [row["sparsity"] for row in rows]
+
+
+def test_text_has_every_matrix():
+    report = km.sparsity(model()[0])
+    text = str(report)
+    for cell in ("lstm/recurrent_kernel", "8 × 32", "total", "before"):
+        assert cell in text
+    assert f"{report.total.sparsity:.2%}" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_kernel_without_weights_left():
+    network, _ = model()
+    network.layers[0].cell.recurrent_kernel.assign(np.zeros((8, 32)))
+    row = km.sparsity(network).rows[1]
+    assert (row.sparsity, row.distance) == (1.0, None)

@@ -1,0 +1,88 @@
+"""The house: which way data flows, what may be imported, and that no case is missing."""
+
+import ast
+import importlib
+import pathlib
+import pkgutil
+
+import keras_moduli as km
+from tests import cases
+
+ROOT = pathlib.Path(km.__file__).parent
+
+# A module may import what stands before it; the helpers with an underscore come first.
+ORDER = [
+    "_version",
+    "_checks",
+    "_numerics",
+    "_registry",
+    "_ordering",
+    "manifolds",
+    "inhibitors",
+    "penalties",
+    "regularizers",
+    "schedules",
+    "pruning",
+    "report",
+]
+
+
+def imports(path):
+    """Absolute names that a file imports, with the line they stand in."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def module_of(path):
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def test_every_module_imports_only_what_stands_before_it():
+    seen = set()
+    for path in ROOT.rglob("*.py"):
+        module = module_of(path)
+        if module == "__init__":
+            continue
+        seen.add(module)
+        for name in imports(path):
+            if name.startswith("keras_moduli."):
+                imported = name.split(".")[1]
+                assert ORDER.index(imported) <= ORDER.index(module), (path, name)
+    assert seen == set(ORDER)
+
+
+def test_no_backend_is_imported():
+    for path in ROOT.rglob("*.py"):
+        for name in imports(path):
+            assert name.split(".")[0] not in {"tensorflow", "jax", "torch"}, path
+
+
+def test_no_module_is_long():
+    for path in ROOT.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 420, path
+
+
+def test_every_registered_object_has_a_case():
+    rows = {
+        km.manifolds: {type(case.manifold) for case in cases.MANIFOLDS.values()},
+        km.inhibitors: {type(row[0]) for row in cases.INHIBITORS.values()},
+        km.schedules: {type(row[0]) for row in cases.SCHEDULES.values()},
+    }
+    for module, classes in rows.items():
+        assert set(module.names.values()) == classes, module.__name__
+
+
+def test_public_names_exist_and_are_documented():
+    modules = [
+        importlib.import_module(f"keras_moduli.{info.name}")
+        for info in pkgutil.iter_modules([str(ROOT)])
+        if not info.name.startswith("_")
+    ]
+    for module in [km, *modules]:
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value):
+                assert value.__doc__, f"{module.__name__}.{name}"
