@@ -53,6 +53,13 @@ def seed(name: str, value: Any) -> int:
     return value
 
 
+def boolean(name: str, value: Any) -> bool:
+    """`value`, True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+    return bool(value)
+
+
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """`value`, one of the strings in `allowed`."""
     if value not in allowed:

@@ -66,3 +66,26 @@ def line_angle(x: Tensor, y: Tensor) -> Tensor:
 def wrap(x: Tensor, period: float | Tensor) -> Tensor:
     """The representative of x modulo `period` that lies in [−period/2, period/2]."""
     return x - period * ops.stop_gradient(ops.round(x / period))
+
+
+def expm(matrix: Tensor) -> Tensor:
+    """The matrix exponential Σ Aᵏ/k!, over the last two axes, differentiable.
+
+    Scaling and squaring with a Taylor polynomial: exp(A) = exp(A/2ˢ)^(2ˢ). The norm that
+    sets s is not known when a step is compiled, so all squarings are there and those
+    beyond s are passed over. Good to float rounding for ‖A‖₁ up to 2⁹.
+    """
+    norm_1 = ops.max(ops.sum(ops.abs(ops.stop_gradient(matrix)), axis=-2))
+    squarings = ops.ceil(ops.log2(ops.maximum(norm_1, 0.5)) + 1.0)
+    scaled = matrix / ops.power(ops.cast(2.0, matrix.dtype), squarings)
+    identity = ops.eye(matrix.shape[-1], dtype=matrix.dtype)
+    result = identity + scaled / _TAYLOR_TERMS
+    for k in range(_TAYLOR_TERMS - 1, 0, -1):  # Horner
+        result = identity + ops.matmul(scaled, result) / k
+    for step in range(_MOST_SQUARINGS):
+        result = ops.where(step < squarings, ops.matmul(result, result), result)
+    return result
+
+
+_TAYLOR_TERMS = 8  # (1/2)⁹/9! is below the rounding of float32
+_MOST_SQUARINGS = 10

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_moduli._numerics import absolute
+from keras_moduli._numerics import absolute, expm
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 
-__all__ = ["coefficients", "penalty", "permuted"]
+__all__ = ["coefficients", "communicability", "dispersion", "penalty", "permuted"]
 
 Tensor = Any
 
@@ -63,6 +63,42 @@ def permuted(coefficients: Tensor, seed: int) -> Tensor:
     return ops.take(ops.reshape(coefficients, (-1,)), places)
 
 
+def communicability(kernel: Tensor) -> Tensor:
+    """How well a network connects its neurons by paths of all lengths.
+
+    C = exp(S^-½·|W|·S^-½), gate by gate, where S is the diagonal of the row sums of |W|.
+
+    Args:
+        kernel: w, of shape (n, g, n).
+
+    Returns:
+        Tensor of the same shape. A neuron without connections reaches itself only.
+
+    Source: Achterberg et al., "Spatially embedded recurrent neural networks reveal
+    widespread links between structural and functional neuroscience findings", 2023.
+    """
+    gates = ops.transpose(absolute(kernel), (1, 0, 2))
+    strengths = ops.sum(gates, axis=-1)
+    connected = strengths > 0
+    scale = ops.where(connected, ops.rsqrt(ops.where(connected, strengths, 1.0)), 0.0)
+    # |W|·S^-1 has the same spectrum, at most 1: the exponential is well scaled.
+    normalized = scale[..., :, None] * gates * scale[..., None, :]
+    return ops.transpose(expm(normalized), (1, 0, 2))
+
+
+def dispersion(squared_distances: Tensor) -> Tensor:
+    """The repulsion of neurons that learn where to be: −mean log(d² + ε), ε = 0.1.
+
+    Args:
+        squared_distances: d² of all pairs, of shape (n, n).
+
+    Returns:
+        Scalar tensor. Pairs nearer than √ε hardly repel each other, so that neurons can
+        pass.
+    """
+    return -ops.mean(ops.log(squared_distances + 0.1))
+
+
 def penalty(
     kernel: Tensor, coefficients: Tensor, power: int = 1, reduction: str = "sum"
 ) -> Tensor:
@@ -70,14 +106,14 @@ def penalty(
 
     Args:
         kernel: w, of shape (m, n), or (m, g, n) for g gates that share coefficients.
-        coefficients: c, of shape (m, n).
+        coefficients: c, of shape (m, n), or that of the kernel.
         power: ℓ, at least 1.
         reduction: `"sum"` for the formula, `"mean"` over all entries of the kernel.
 
     Returns:
         Scalar tensor. |w| has derivative 0 at 0 on every backend.
     """
-    if len(kernel.shape) == 3:
+    if len(kernel.shape) > len(coefficients.shape):
         coefficients = coefficients[:, None, :]
     # Products rather than ops.power, whose derivative at 0 differs by backend.
     magnitude = functools.reduce(operator.mul, [absolute(kernel)] * power)

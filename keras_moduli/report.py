@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli.pruning import prunable_variables
-from keras_moduli.regularizers import ModuliRegularizer
+from keras_moduli.regularizers import geometry_of
 
 __all__ = ["SparsityReport", "SparsityRow", "sparsity"]
 
@@ -26,7 +26,7 @@ class SparsityRow:
         size: Number of weights.
         zeros: Number of those that are exactly zero.
         distance: Mean geodesic distance that the others span; None where the variable
-            has no `ModuliRegularizer`, or no weight left.
+            has no penalty by distance, or no weight left.
         distance_before: The same mean over all weights.
     """
 
@@ -127,8 +127,8 @@ def _row(variable: Any) -> SparsityRow:
     nonzero = ops.convert_to_numpy(variable.value) != 0
     zeros = int(nonzero.size - np.count_nonzero(nonzero))
     row = SparsityRow(variable.path, tuple(variable.shape), nonzero.size, zeros)
-    regularizer = variable.regularizer
-    if not isinstance(regularizer, ModuliRegularizer) or not nonzero.any():
+    regularizer = geometry_of(variable)
+    if regularizer is None or not nonzero.any():
         return row
     distances = regularizer.distances(row.shape)[:, None, :]
     kept = nonzero.reshape(regularizer.layout(row.shape))

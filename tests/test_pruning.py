@@ -145,8 +145,11 @@ def test_default_schedule_leaves_the_last_quarter_to_recover():
 def test_a_model_that_was_trained_before_and_a_second_fit():
     model = build()
     fit(model, epochs=1)
-    fit(model, km.MagnitudePruning(0.5))
+    recorder = Recorder()
+    fit(model, km.MagnitudePruning(0.5, end=1), recorder)
     at_half = kernels(model) == 0
+    for position in recorder.positions[4:]:
+        np.testing.assert_array_equal(position, at_half, "held in the step itself")
     assert at_half.sum() == round(0.5 * at_half.size)
     fit(model, km.MagnitudePruning(0.9))
     at_ninety = kernels(model) == 0

@@ -1,35 +1,22 @@
-"""Regularizers: the penalty on a fixed placement of the neurons, for any Keras layer."""
+"""The penalty on a fixed placement of the neurons, and its matched control."""
 
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from keras_moduli import _checks, inhibitors, manifolds, penalties
+from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
-
-__all__ = ["ModuliRegularizer", "matched_l1"]
-
-Tensor = Any
-Array = NDArray[np.float64]
-
-
-class KernelLayout(NamedTuple):
-    """How a kernel's axes flatten to (inputs, gates, outputs)."""
-
-    inputs: int
-    gates: int
-    outputs: int
+from keras_moduli.regularizers._base import Array, KernelLayout, KernelPenalty, optional
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class ModuliRegularizer(keras.regularizers.Regularizer):
+class ModuliRegularizer(KernelPenalty):
     """Makes a connection cost by the geodesic distance that it spans.
 
     The neurons are placed on a manifold M by a fixed embedding i, and a kernel W costs
@@ -61,6 +48,10 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         input_axes: How many leading axes of the kernel are inputs: 1 for attention's
             query kernel (d, heads, d_head), 2 for its output kernel (heads, d_head, d)
             and for `Conv1D`.
+        communicability: Whether a connection costs also in proportion to how well the
+            network as it is connects its ends, C = exp(S^-½·|W|·S^-½), where S holds the
+            row sums of |W|: the weighting of seRNN (Achterberg et al., 2023). Takes a
+            square kernel, and O(n³) a step.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -92,97 +83,30 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         output_embedding: ArrayLike | None = None,
         permute_seed: int | None = None,
         input_axes: int | None = None,
+        communicability: bool = False,
     ) -> None:
-        self.manifold = manifolds.get(manifold)
-        self.inhibitor = inhibitors.get(inhibitor)
-        self.strength = _checks.real("strength", strength, minimum=0.0)
-        self.power = _checks.integer("power", power, minimum=1)
-        self.reduction = _checks.choice("reduction", reduction, ("sum", "mean"))
-        self.gates = _checks.integer("gates", gates, minimum=1)
-        self.seed = _checks.seed("seed", seed)
-        self.output_seed = _optional(_checks.seed, "output_seed", output_seed)
-        self.embedding = _optional(self._placement, "embedding", embedding)
-        self.output_embedding = _optional(
-            self._placement, "output_embedding", output_embedding
+        super().__init__(
+            manifold,
+            inhibitor,
+            strength,
+            power=power,
+            reduction=reduction,
+            gates=gates,
+            permute_seed=permute_seed,
+            input_axes=input_axes,
+            communicability=communicability,
         )
-        self.permute_seed = _optional(_checks.seed, "permute_seed", permute_seed)
-        self.input_axes = _optional(
-            functools.partial(_checks.integer, minimum=1), "input_axes", input_axes
+        self.seed = _checks.seed("seed", seed)
+        self.output_seed = optional(_checks.seed, "output_seed", output_seed)
+        self.embedding = optional(self._placement, "embedding", embedding)
+        self.output_embedding = optional(
+            self._placement, "output_embedding", output_embedding
         )
         if self.output_seed is not None and self.output_embedding is not None:
             raise ValueError(
                 "Pass `output_seed` or `output_embedding`, not both: each places the "
                 "outputs."
             )
-
-    def __call__(self, kernel: Tensor) -> Tensor:
-        """The penalty of a kernel: a scalar, in float32 or better.
-
-        Raises:
-            ValueError: If the shape of the kernel does not fit the arguments.
-        """
-        layout = self.layout(kernel.shape)
-        # Half precision can hold neither positions nor a sum over a kernel.
-        dtype = keras.backend.result_type(kernel.dtype, "float32")
-        kernel = ops.reshape(ops.cast(kernel, dtype), layout)
-        costs = self._coefficients(layout, dtype)
-        return self.strength * penalties.penalty(
-            kernel, costs, self.power, self.reduction
-        )
-
-    def layout(self, shape: tuple[int, ...]) -> KernelLayout:
-        """How a kernel of this shape flattens to (inputs, gates, outputs).
-
-        Raises:
-            ValueError: If the shape leaves that open; the message names the argument.
-        """
-        shape = tuple(shape)
-        axes = self._input_axes(shape)
-        inputs, columns = math.prod(shape[:axes]), math.prod(shape[axes:])
-        if columns % self.gates:
-            raise ValueError(
-                f"A kernel of shape {shape} cannot be divided into gates={self.gates} "
-                f"gates: its {columns} outputs are no multiple of {self.gates}."
-            )
-        layout = KernelLayout(inputs, self.gates, columns // self.gates)
-        if layout.inputs != layout.outputs and not self._has_outputs():
-            raise ValueError(_not_square(shape, layout))
-        return layout
-
-    def points(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """The embeddings of the input and output neurons of a kernel.
-
-        Args:
-            shape: Shape of the kernel.
-
-        Returns:
-            Two NumPy arrays (inputs, ambient_dim) and (outputs, ambient_dim); the same
-            array twice if both are the same neurons.
-        """
-        return self._points(self.layout(shape))
-
-    def coefficients(self, shape: tuple[int, ...]) -> Array:
-        """What each connection of a kernel costs per |w|^power, without the strength.
-
-        Args:
-            shape: Shape of the kernel.
-
-        Returns:
-            NumPy array of shape (inputs, outputs), the same for every gate.
-        """
-        return ops.convert_to_numpy(self._coefficients(self.layout(shape), "float32"))
-
-    def distances(self, shape: tuple[int, ...]) -> Array:
-        """The geodesic distance that each connection of a kernel spans.
-
-        Args:
-            shape: Shape of the kernel.
-
-        Returns:
-            NumPy array of shape (inputs, outputs), the same for every gate.
-        """
-        inputs, outputs = (p.astype("float32") for p in self.points(shape))
-        return ops.convert_to_numpy(self.manifold.pairwise(inputs, outputs))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain Python values."""
@@ -199,6 +123,7 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
             "output_embedding": _as_list(self.output_embedding),
             "permute_seed": self.permute_seed,
             "input_axes": self.input_axes,
+            "communicability": self.communicability,
         }
 
     def __repr__(self) -> str:
@@ -209,27 +134,6 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
 
     def _has_outputs(self) -> bool:
         return self.output_seed is not None or self.output_embedding is not None
-
-    def _input_axes(self, shape: tuple[int, ...]) -> int:
-        if len(shape) < 2:
-            raise ValueError(
-                "ModuliRegularizer needs a kernel of at least two axes, inputs and "
-                f"outputs. Received: shape={shape}"
-            )
-        if self.input_axes is None:
-            if len(shape) > 2:
-                raise ValueError(
-                    f"A kernel of shape {shape} leaves open which axes are inputs. Pass "
-                    "`input_axes`, the number of leading axes that are inputs: 1 for "
-                    "attention's query (d, heads, d_head), 2 for a Conv1D kernel."
-                )
-            return 1
-        if self.input_axes >= len(shape):
-            raise ValueError(
-                f"`input_axes` must leave at least one output axis of a kernel of shape "
-                f"{shape}. Received: input_axes={self.input_axes}"
-            )
-        return self.input_axes
 
     def _placement(self, name: str, points: ArrayLike) -> Array:
         array = _checks.array(points)
@@ -265,17 +169,6 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
                 f"Received: {name}.shape={given.shape}"
             )
         return given
-
-    def _coefficients(self, layout: KernelLayout, dtype: str) -> Tensor:
-        inputs, outputs = (
-            ops.convert_to_tensor(points, dtype) for points in self._points(layout)
-        )
-        # From the points inside the step, which compilers fuse with the sum, rather than
-        # from a stored matrix, which would be a constant of n² numbers in the graph.
-        costs = penalties.coefficients(self.manifold, self.inhibitor, inputs, outputs)
-        if self.permute_seed is None:
-            return costs
-        return penalties.permuted(costs, self.permute_seed)
 
 
 def matched_l1(
@@ -330,21 +223,5 @@ def _sample(manifold: Manifold, n: int, seed: int) -> Array:
     return points
 
 
-def _optional(check: Any, name: str, value: Any) -> Any:
-    return None if value is None else check(name, value)
-
-
 def _as_list(points: Array | None) -> list[list[float]] | None:
     return None if points is None else points.tolist()
-
-
-def _not_square(shape: tuple[int, ...], layout: KernelLayout) -> str:
-    gates = layout.outputs // layout.inputs
-    hint = ""
-    if layout.gates == 1 and layout.outputs == gates * layout.inputs:
-        hint = f"`gates={gates}` for the recurrent kernel of a gated layer, or "
-    return (
-        f"A kernel of shape {shape} connects {layout.inputs} inputs to {layout.outputs} "
-        f"outputs, which cannot be the same neurons. Pass {hint}`output_seed=1` (any "
-        "seed, or `output_embedding=`) to place the outputs apart from the inputs."
-    )

@@ -1,0 +1,207 @@
+"""What every penalty on a kernel shares, wherever its neurons' places come from."""
+
+import abc
+import functools
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_moduli import _checks, inhibitors, manifolds, penalties
+from keras_moduli.inhibitors import Inhibitor
+from keras_moduli.manifolds import Manifold
+
+Tensor = Any
+Array = NDArray[np.float64]
+
+
+class KernelLayout(NamedTuple):
+    """How a kernel's axes flatten to (inputs, gates, outputs)."""
+
+    inputs: int
+    gates: int
+    outputs: int
+
+
+class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
+    """What fixed and learned placements share: strength · Σⱼₖ f(d_M(xⱼ, yₖ))·|wⱼₖ|^power.
+
+    The arguments are those of `ModuliRegularizer`; a subclass says where the neurons are.
+    """
+
+    def __init__(
+        self,
+        manifold: str | Manifold,
+        inhibitor: str | Inhibitor,
+        strength: float,
+        *,
+        power: int,
+        reduction: str,
+        gates: int,
+        permute_seed: int | None,
+        input_axes: int | None,
+        communicability: bool,
+    ) -> None:
+        self.manifold = manifolds.get(manifold)
+        self.inhibitor = inhibitors.get(inhibitor)
+        self.strength = _checks.real("strength", strength, minimum=0.0)
+        self.power = _checks.integer("power", power, minimum=1)
+        self.reduction = _checks.choice("reduction", reduction, ("sum", "mean"))
+        self.gates = _checks.integer("gates", gates, minimum=1)
+        self.permute_seed = optional(_checks.seed, "permute_seed", permute_seed)
+        self.input_axes = optional(
+            functools.partial(_checks.integer, minimum=1), "input_axes", input_axes
+        )
+        self.communicability = _checks.boolean("communicability", communicability)
+
+    @abc.abstractmethod
+    def _points(self, layout: KernelLayout) -> tuple[Any, Any]:
+        """The points of inputs and outputs; one object twice if they are the same."""
+
+    @abc.abstractmethod
+    def _has_outputs(self) -> bool:
+        """Whether inputs and outputs are two sets of neurons."""
+
+    def __call__(self, kernel: Tensor) -> Tensor:
+        """The penalty of a kernel: a scalar, in float32 or better.
+
+        Raises:
+            ValueError: If the shape of the kernel does not fit the arguments.
+        """
+        layout = self.layout(kernel.shape)
+        # Half precision can hold neither positions nor a sum over a kernel.
+        dtype = keras.backend.result_type(kernel.dtype, "float32")
+        kernel = ops.reshape(ops.cast(kernel, dtype), layout)
+        return self.strength * self._penalty(kernel, self._squares(layout, dtype))
+
+    def _penalty(self, kernel: Tensor, squares: Tensor) -> Tensor:
+        """The penalty of a (inputs, gates, outputs) kernel, without the strength."""
+        costs = self._costs(squares)
+        if self.communicability:
+            costs = costs[:, None, :] * penalties.communicability(kernel)
+        return penalties.penalty(kernel, costs, self.power, self.reduction)
+
+    def layout(self, shape: tuple[int, ...]) -> KernelLayout:
+        """How a kernel of this shape flattens to (inputs, gates, outputs).
+
+        Raises:
+            ValueError: If the shape leaves that open; the message names the argument.
+        """
+        shape = tuple(shape)
+        axes = self._input_axes(shape)
+        inputs, columns = math.prod(shape[:axes]), math.prod(shape[axes:])
+        if columns % self.gates:
+            raise ValueError(
+                f"A kernel of shape {shape} cannot be divided into gates={self.gates} "
+                f"gates: its {columns} outputs are no multiple of {self.gates}."
+            )
+        layout = KernelLayout(inputs, self.gates, columns // self.gates)
+        if layout.inputs != layout.outputs and not self._has_outputs():
+            raise ValueError(_not_square(shape, layout))
+        if layout.inputs != layout.outputs and self.communicability:
+            raise ValueError(
+                "`communicability=True` needs a square kernel, whose inputs and outputs "
+                f"are the same neurons. Received: shape={shape}"
+            )
+        return layout
+
+    def points(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """The embeddings of the input and output neurons of a kernel.
+
+        Args:
+            shape: Shape of the kernel.
+
+        Returns:
+            Two NumPy arrays (inputs, ambient_dim) and (outputs, ambient_dim); the same
+            points twice if both are the same neurons.
+        """
+        inputs, outputs = self._points(self.layout(shape))
+        return _checks.array(inputs), _checks.array(outputs)
+
+    def coefficients(self, shape: tuple[int, ...]) -> Array:
+        """What each connection of a kernel costs per |w|^power, without the strength.
+
+        Args:
+            shape: Shape of the kernel.
+
+        Returns:
+            NumPy array of shape (inputs, outputs), the same for every gate. It leaves
+            communicability out, which depends on the weights.
+        """
+        squares = self._squares(self.layout(shape), "float32")
+        return ops.convert_to_numpy(self._costs(squares))
+
+    def distances(self, shape: tuple[int, ...]) -> Array:
+        """The geodesic distance that each connection of a kernel spans.
+
+        Args:
+            shape: Shape of the kernel.
+
+        Returns:
+            NumPy array of shape (inputs, outputs), the same for every gate.
+        """
+        squares = self._squares(self.layout(shape), "float32")
+        return np.sqrt(ops.convert_to_numpy(squares))
+
+    def _squares(self, layout: KernelLayout, dtype: str) -> Tensor:
+        # From the points inside the step, which compilers fuse with the sum, rather than
+        # from a stored matrix, which would be a constant of n² numbers in the graph.
+        x, y = (ops.convert_to_tensor(points, dtype) for points in self._points(layout))
+        return self.manifold.squared_distance(x[:, None, :], y[None, :, :])
+
+    def _costs(self, squares: Tensor) -> Tensor:
+        costs = self.inhibitor(squares)
+        if self.permute_seed is None:
+            return costs
+        return penalties.permuted(costs, self.permute_seed)
+
+    def _input_axes(self, shape: tuple[int, ...]) -> int:
+        if len(shape) < 2:
+            raise ValueError(
+                "A moduli penalty needs a kernel of at least two axes, inputs and "
+                f"outputs. Received: shape={shape}"
+            )
+        if self.input_axes is None:
+            if len(shape) > 2:
+                raise ValueError(
+                    f"A kernel of shape {shape} leaves open which axes are inputs. Pass "
+                    "`input_axes`, the number of leading axes that are inputs: 1 for "
+                    "attention's query (d, heads, d_head), 2 for a Conv1D kernel."
+                )
+            return 1
+        if self.input_axes >= len(shape):
+            raise ValueError(
+                f"`input_axes` must leave at least one output axis of a kernel of shape "
+                f"{shape}. Received: input_axes={self.input_axes}"
+            )
+        return self.input_axes
+
+
+def geometry_of(variable: Any) -> KernelPenalty | None:
+    """The penalty by distance of a weight, if it has one, fixed or learned.
+
+    Args:
+        variable: A `keras.Variable`.
+    """
+    regularizer = getattr(variable, "regularizer", None)
+    regularizer = getattr(regularizer, "geometry", regularizer)
+    return regularizer if isinstance(regularizer, KernelPenalty) else None
+
+
+def optional(check: Any, name: str, value: Any) -> Any:
+    return None if value is None else check(name, value)
+
+
+def _not_square(shape: tuple[int, ...], layout: KernelLayout) -> str:
+    gates = layout.outputs // layout.inputs
+    hint = ""
+    if layout.gates == 1 and layout.outputs == gates * layout.inputs:
+        hint = f"`gates={gates}` for the recurrent kernel of a gated layer, or "
+    return (
+        f"A kernel of shape {shape} connects {layout.inputs} inputs to {layout.outputs} "
+        f"outputs, which cannot be the same neurons. Pass {hint}`output_seed=1` (any "
+        "seed, or `output_embedding=`) to place the outputs apart from the inputs."
+    )
