@@ -1,12 +1,15 @@
 """Sparse recurrent networks for Keras 3, by geometry.
 
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
-`penalties` and `regularizers` make kernels pay, `schedules` and `pruning` remove what
-does not, and `report` shows what is left.
+`penalties` and `regularizers` make kernels pay and `layers` learn the places, `schedules`
+and `pruning` remove what does not pay, `report` shows what is left, and `callbacks` move
+the geometry while a model trains.
 """
 
 from keras_moduli import (
+    callbacks,
     inhibitors,
+    layers,
     manifolds,
     penalties,
     pruning,
@@ -15,15 +18,28 @@ from keras_moduli import (
     schedules,
 )
 from keras_moduli._version import __version__
+from keras_moduli.callbacks import (
+    GeometryMonitor,
+    GeometrySchedule,
+    NeuronSwap,
+    embedding_optimizer,
+)
 from keras_moduli.pruning import MagnitudePruning
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
-from keras_moduli.report import sparsity
+from keras_moduli.report import geometry, sparsity
 
 __all__ = [
+    "GeometryMonitor",
+    "GeometrySchedule",
     "MagnitudePruning",
     "ModuliRegularizer",
+    "NeuronSwap",
     "__version__",
+    "callbacks",
+    "embedding_optimizer",
+    "geometry",
     "inhibitors",
+    "layers",
     "manifolds",
     "matched_l1",
     "penalties",

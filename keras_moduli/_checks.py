@@ -53,6 +53,14 @@ def seed(name: str, value: Any) -> int:
     return value
 
 
+def fraction(name: str, value: Any) -> float:
+    """`value` as a Python float strictly between 0 and 1."""
+    value = positive(name, value)
+    if value >= 1:
+        raise ValueError(f"`{name}` must be below 1. Received: {name}={value!r}")
+    return value
+
+
 def boolean(name: str, value: Any) -> bool:
     """`value`, True or False."""
     if not isinstance(value, bool | np.bool_):

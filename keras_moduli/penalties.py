@@ -11,12 +11,20 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_moduli._numerics import absolute, expm
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 
-__all__ = ["coefficients", "communicability", "dispersion", "penalty", "permuted"]
+__all__ = [
+    "coefficients",
+    "communicability",
+    "dispersion",
+    "penalty",
+    "permuted",
+    "swapped",
+]
 
 Tensor = Any
 
@@ -119,3 +127,63 @@ def penalty(
     magnitude = functools.reduce(operator.mul, [absolute(kernel)] * power)
     reduce = ops.sum if reduction == "sum" else ops.mean
     return reduce(coefficients * magnitude)
+
+
+def swapped(
+    pulls: NDArray[np.float64], coefficients: NDArray[np.float64], sweeps: int = 10
+) -> NDArray[np.intp]:
+    """Places for neurons that lower Σ a_jk·c_p(j)p(k), by swapping pairs.
+
+    The change when neurons r and s trade places is, for all pairs at once, a few products
+    of matrices; the best partner of each neuron is then tried in the order of the gains.
+
+    Args:
+        pulls: a, how strongly neurons are connected, of shape (n, n), not negative.
+        coefficients: c, what places cost each other, of shape (n, n).
+        sweeps: At most so many rounds over all neurons.
+
+    Returns:
+        p, a permutation of shape (n,): neuron j gets the place of number p[j]. It never
+        costs more than the identity.
+    """
+    places = np.arange(len(pulls))
+    costs = np.array(coefficients, np.float64)
+    tolerance = 1e-12 * max(float((pulls * costs).sum()), 1e-300)
+    for _ in range(sweeps):
+        gains = -_swap_changes(pulls, costs)
+        partners = gains.argmax(axis=1)
+        best = gains[np.arange(len(gains)), partners]
+        improved = False
+        for r in np.argsort(-best):
+            s = int(partners[r])
+            if best[r] <= tolerance:
+                break
+            # Earlier swaps of this sweep may have used up the gain.
+            if _swap_change(pulls, costs, int(r), s) < -tolerance:
+                for array in (places, costs, costs.T):
+                    array[[r, s]] = array[[s, r]]
+                improved = True
+        if not improved:
+            break
+    return places
+
+
+def _swap_changes(a: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The change of Σ a·c for each pair (r, s) that trades places."""
+    crossed = a @ c.T + a.T @ c  # what r's connections cost at the place of s
+    own = np.diag(crossed)
+    changes = crossed + crossed.T - own[:, None] - own[None, :]
+    # The sums above move r and s one at a time; where they meet, both have moved.
+    met_a, met_c = (np.diag(x)[:, None] + np.diag(x)[None, :] - x - x.T for x in (a, c))
+    return changes + met_a * met_c
+
+
+def _swap_change(a: NDArray[np.float64], c: NDArray[np.float64], r: int, s: int) -> float:
+    """The change of Σ a·c when r and s trade places, by their rows and columns."""
+    swap = np.arange(len(a))
+    swap[[r, s]] = s, r
+    rows = (a[[r, s]] * (c[[s, r]][:, swap] - c[[r, s]])).sum()
+    others = np.ones(len(a), bool)
+    others[[r, s]] = False
+    columns = (a[:, [r, s]] * (c[:, [s, r]] - c[:, [r, s]]))[others].sum()
+    return float(rows + columns)

@@ -10,10 +10,18 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.pruning import prunable_variables
 from keras_moduli.regularizers import geometry_of
 
-__all__ = ["SparsityReport", "SparsityRow", "sparsity"]
+__all__ = [
+    "GeometryReport",
+    "GeometryRow",
+    "SparsityReport",
+    "SparsityRow",
+    "geometry",
+    "sparsity",
+]
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,7 @@ class SparsityRow:
     @property
     def label(self) -> str:
         """The path without what every path repeats: the model, and a layer's own cell."""
-        path = self.path.partition("/")[2] or self.path
-        return re.sub(r"(?<![^/])(\w+)/\1_cell/", r"\1/", path)
+        return _label(self.path)
 
     @property
     def sparsity(self) -> float:
@@ -74,23 +81,11 @@ class SparsityReport:
         return [row.to_dict() for row in self.rows]
 
     def __str__(self) -> str:
-        # Keras itself needs rich, for `model.summary()`.
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table()
-        table.add_column("matrix", overflow="fold")
-        headings = ["shape", "weights", "zeros", "sparsity"]
         has_distance = any(row.distance is not None for row in self.rows)
+        headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
         headings += ["mean\ndistance", "before\npruning"] * has_distance
-        for heading in headings:
-            table.add_column(heading, justify="right")
-        for row in (*self.rows, self.total):
-            table.add_row(*_cells(row)[: 1 + len(headings)])
-        table.rows[len(self.rows) - 1].end_section = True
-        file = io.StringIO()
-        Console(file=file, width=100).print(table)
-        return file.getvalue().rstrip()
+        cells = [_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
+        return _table(headings, cells, section_before_last=True)
 
     def __repr__(self) -> str:
         return str(self)
@@ -148,3 +143,164 @@ def _cells(row: SparsityRow) -> list[str]:
         f"{row.sparsity:.2%}",
         *("" if value is None else f"{value:.2f}" for value in distances),
     ]
+
+
+@dataclass(frozen=True)
+class GeometryRow:
+    """The geometry of one weight matrix.
+
+    Attributes:
+        path: Path of the variable.
+        manifold: Where its neurons live.
+        learned: Whether their places are learned.
+        spread: Their mean distance relative to that of random places: 1 is well spread,
+            0 a point.
+        flat: Fraction of the pairs that feel no force: a tenth more or less of distance
+            changes their cost by less than 1 % of its range.
+    """
+
+    path: str
+    manifold: str
+    learned: bool
+    spread: float
+    flat: float
+
+    @property
+    def label(self) -> str:
+        """The path without what every path repeats."""
+        return _label(self.path)
+
+    @property
+    def verdict(self) -> str:
+        """`"collapsed"`, `"saturated"` or `"fine"`."""
+        if self.learned and self.spread < _COLLAPSED:
+            return "collapsed"
+        return "saturated" if self.flat > _SATURATED else "fine"
+
+    @property
+    def advice(self) -> str:
+        """What to change, or an empty string."""
+        return _ADVICE[self.verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as a dictionary of plain values."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+_COLLAPSED, _SATURATED = 0.25, 0.9
+_ADVICE = {
+    "fine": "",
+    "collapsed": "its neurons have crumpled together. Raise `dispersion` (the default is "
+    "3, 0 has none), or lower `strength` until the weights have learned.",
+    "saturated": "nearly all pairs of neurons are so far apart that the cost is flat and "
+    "nothing pulls. Choose the length of the inhibitor by the manifold, as with "
+    "`DifferenceOfGaussians.for_density(manifold, 0.1)`, or use `'diffusion'`.",
+}
+
+
+@dataclass(frozen=True)
+class GeometryReport:
+    """The geometry of a model, matrix by matrix. Prints as a table.
+
+    Attributes:
+        rows: One `GeometryRow` for each matrix that has a geometry.
+    """
+
+    rows: tuple[GeometryRow, ...]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries of plain values."""
+        return [row.to_dict() for row in self.rows]
+
+    def __str__(self) -> str:
+        headings = ["matrix", "manifold", "places", "spread", "flat", "verdict"]
+        cells = [
+            [
+                row.label,
+                row.manifold,
+                "learned" if row.learned else "fixed",
+                f"{row.spread:.2f}",
+                f"{row.flat:.0%}",
+                row.verdict,
+            ]
+            for row in self.rows
+        ]
+        advice = {f"{row.verdict}: {row.advice}" for row in self.rows if row.advice}
+        return "\n".join([_table(headings, cells), *sorted(advice)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def geometry(model: keras.Model) -> GeometryReport:
+    """Where the neurons of a model are: spread, collapsed, or beyond any force.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        A `GeometryReport`: `print` shows a table, `rows` and `to_dicts()` hold the data.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the model is not built, or no weight of it has a geometry.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliSimpleRNN(32)])
+    >>> km.geometry(model).rows[0].verdict
+    'fine'
+    """
+    chosen = prunable_variables(model, lambda variable: geometry_of(variable) is not None)
+    return GeometryReport(tuple(map(_geometry_row, chosen)))
+
+
+def _geometry_row(variable: Any) -> GeometryRow:
+    penalty = geometry_of(variable)
+    assert penalty is not None
+    distances = penalty.distances(variable.shape)
+    random = penalty.manifold.natural_length(0.5)
+    learned = isinstance(penalty, LearnedPenalty) and any(
+        embedding.trainable for embedding in (penalty.inputs, penalty.outputs)
+    )
+    return GeometryRow(
+        variable.path,
+        repr(penalty.manifold),
+        learned,
+        float(np.median(distances)) / random,
+        _flat_fraction(penalty.inhibitor, distances),
+    )
+
+
+def _flat_fraction(inhibitor: Any, distances: Any) -> float:
+    def cost(d: Any) -> Any:
+        return ops.convert_to_numpy(inhibitor(np.square(d).astype(np.float32)))
+
+    grid = cost(np.linspace(0.0, 2 * distances.max(), 2000))
+    change = np.abs(cost(1.05 * distances) - cost(0.95 * distances))
+    return float(np.mean(change <= 0.01 * (grid.max() - grid.min())))
+
+
+def _label(path: str) -> str:
+    path = path.partition("/")[2] or path
+    return re.sub(r"(?<![^/])(\w+)/\1_cell/", r"\1/", path)
+
+
+def _table(
+    headings: list[str], cells: list[list[str]], *, section_before_last: bool = False
+) -> str:
+    # Keras itself needs rich, for `model.summary()`.
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if column else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    if section_before_last:
+        table.rows[-2].end_section = True
+    file = io.StringIO()
+    Console(file=file, width=100).print(table)
+    return file.getvalue().rstrip()

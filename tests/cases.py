@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import keras
 import numpy as np
 from hypothesis import strategies as st
 
@@ -154,6 +155,44 @@ SCHEDULES = {
     "linear_from_half": (km.schedules.Linear(0.5), [0.5, 0.625, 0.75, 0.875, 1]),
     "cubic": (km.schedules.Cubic(), [0, 1 - 0.75**3, 1 - 0.5**3, 1 - 0.25**3, 1]),
     "cubic_from_half": (km.schedules.Cubic(0.5), [0.5, 0.7890625, 0.9375, 0.9921875, 1]),
+}
+
+L, K = km.layers, keras.layers
+FEATURES = 3
+# Layers that take sequences (batch, 6, FEATURES); each is made anew for each test.
+LAYERS = {
+    "ModuliSimpleRNN": lambda **k: L.ModuliSimpleRNN(8, **k),
+    "ModuliGRU": lambda **k: L.ModuliGRU(8, manifold="torus", inhibitor="dog", **k),
+    "ModuliLSTM": lambda **k: L.ModuliLSTM(8, manifold="sphere", power=2, **k),
+    "dropout": lambda **k: L.ModuliLSTM(8, dropout=0.2, recurrent_dropout=0.2, **k),
+    "sequences": lambda **k: L.ModuliGRU(8, return_sequences=True, unroll=True, **k),
+    "L2 beside": lambda **k: L.ModuliSimpleRNN(8, recurrent_regularizer="l2", **k),
+    "communicability": lambda **k: L.ModuliLSTM(8, communicability=True, **k),
+    "fixed places": lambda **k: L.ModuliGRU(
+        8, manifold=MANIFOLDS["finite_metric"].manifold, embedding_trainable=False, **k
+    ),
+    "initializer": lambda **k: L.ModuliSimpleRNN(
+        8, embedding_initializer=keras.initializers.RandomNormal(seed=1), **k
+    ),
+    "Bidirectional": lambda **k: K.Bidirectional(L.ModuliLSTM(8, **k)),
+    "cell": lambda **k: K.RNN(L.ModuliSimpleRNNCell(8, **k)),
+    "stacked cells": lambda **k: K.RNN(
+        K.StackedRNNCells(
+            [
+                L.ModuliLSTMCell(4, **k),
+                L.ModuliGRUCell(5, **k),
+                L.ModuliSimpleRNNCell(6, **k),
+            ]
+        )
+    ),
+    "Moduli(Dense)": lambda **k: L.Moduli(K.Dense(8), **k),
+    "Moduli(EinsumDense)": lambda **k: L.Moduli(
+        K.EinsumDense("abc,cde->abde", (6, 2, 4)), "torus", **k
+    ),
+    "Moduli(Conv1D)": lambda **k: L.Moduli(K.Conv1D(8, 3), "sphere", "gaussian", **k),
+    "Moduli(LSTM)": lambda **k: L.Moduli(K.LSTM(8), **k),
+    "Moduli(SimpleRNN)": lambda **k: L.Moduli(K.SimpleRNN(8), embedding_seed=4, **k),
+    "TimeDistributed": lambda **k: K.TimeDistributed(L.Moduli(K.Dense(8), **k)),
 }
 
 

@@ -17,13 +17,16 @@ ORDER = [
     "_numerics",
     "_registry",
     "_ordering",
+    "_optimizers",
     "manifolds",
     "inhibitors",
     "penalties",
     "regularizers",
+    "layers",
     "schedules",
     "pruning",
     "report",
+    "callbacks",
 ]
 
 

@@ -1,6 +1,7 @@
 """What every manifold has, and how manifolds are named."""
 
 import abc
+import functools
 from typing import Any, ClassVar, final
 
 import keras
@@ -150,6 +151,22 @@ class Manifold(Configuration, abc.ABC):
         self._check_shape("points", points)
         return hilbert_order(self._chart(points))
 
+    @final
+    def natural_length(self, density: float = 0.1) -> float:
+        """The distance within which a fraction of all pairs of neurons lie.
+
+        The scale by which to choose what is near: an inhibitor of one fixed width is
+        saturated on one manifold and flat on another.
+
+        Args:
+            density: Fraction of pairs, in (0, 1).
+
+        Returns:
+            Quantile of the distances among 512 samples.
+        """
+        density = _checks.fraction("density", density)
+        return float(np.quantile(_sampled_distances(self), density))
+
     def _check_shape(self, name: str, points: Any) -> None:
         if not points.shape or points.shape[-1] != self.ambient_dim:
             raise ValueError(
@@ -164,6 +181,13 @@ class Manifold(Configuration, abc.ABC):
             keras.backend.standardize_dtype(points.dtype)
         )
         return points if is_float else ops.cast(points, keras.backend.floatx())
+
+
+@functools.lru_cache(maxsize=64)
+def _sampled_distances(manifold: Manifold) -> Array:
+    points = manifold.sample(512).astype(np.float32)
+    table = ops.convert_to_numpy(manifold.pairwise(points))
+    return table[np.triu_indices(len(points), 1)].astype(np.float64)
 
 
 registry = Registry("manifold", Manifold)  # type: ignore[type-abstract]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli import _optimizers as optimizers
 from keras_moduli.pruning._ranking import Mask, Variable, magnitude_masks
 
 
@@ -41,7 +42,7 @@ class HeldMasks:
         self.variables = variables
         optimizer = _built_optimizer(model)
         _release_stale(variables)
-        self.chain = list(_chain(optimizer))
+        self.chain = list(optimizers.chain(optimizer))
         self.owner = self.chain[-1]
         self.masks = [self._add_mask(variable) for variable in variables]
         for variable, mask in zip(variables, self.masks, strict=True):
@@ -131,13 +132,6 @@ def _built_optimizer(model: keras.Model) -> Any:
     if not optimizer.built:
         optimizer.build(model.trainable_variables)
     return optimizer
-
-
-def _chain(optimizer: Any) -> Iterator[Any]:
-    """The optimizer and those that it wraps, the one that does the updates last."""
-    while optimizer is not None:
-        yield optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", None)
 
 
 def _release_stale(variables: Iterable[Variable]) -> None:

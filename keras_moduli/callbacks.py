@@ -1,0 +1,238 @@
+"""What happens to the geometry while a model trains."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_moduli import _checks, _optimizers, penalties, schedules
+from keras_moduli.layers import NeuronEmbedding, neuron_embeddings
+from keras_moduli.layers._penalty import LearnedPenalty
+from keras_moduli.regularizers import KernelPenalty, ModuliRegularizer, geometry_of
+from keras_moduli.report import geometry
+
+__all__ = ["GeometryMonitor", "GeometrySchedule", "NeuronSwap", "embedding_optimizer"]
+
+
+def embedding_optimizer(
+    optimizer: str | keras.optimizers.Optimizer, learning_rate: float = 0.01
+) -> keras.optimizers.Optimizer:
+    """An optimizer that learns the places of neurons at a rate of their own.
+
+    Args:
+        optimizer: For everything else: a Keras optimizer or its name.
+        learning_rate: Of the Adam that moves neurons, in units of the coordinates.
+
+    Returns:
+        A `keras.optimizers.MultiOptimizer`. Weight decay does not reach the places.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])
+    >>> model.compile(km.embedding_optimizer("adamw", 0.05), "mse")
+    """
+    rate = _checks.positive("learning_rate", learning_rate)
+    places = {".*/points": keras.optimizers.Adam(rate, name="embedding_adam")}
+    default = keras.optimizers.get(optimizer)
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, places))
+
+
+class GeometrySchedule(keras.callbacks.Callback):
+    """Ramps the strength of learned geometry, and freezes the places of neurons.
+
+    Both act inside the compiled step, which is not compiled again.
+
+    Args:
+        ramp: Schedule of the strength over the epochs `begin` to `end`: a name such as
+            `"linear"`, a function of progress, or None to leave the strength alone.
+        begin: Epoch at which the ramp starts, counted from 0.
+        end: Epoch from which the full strength is in force. Needed with `ramp`.
+        freeze: Epoch from whose start on the places of neurons stay as they are.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If an argument is out of range; when training starts, if no layer of
+            the model learns geometry.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> callback = km.GeometrySchedule(ramp="linear", end=5, freeze=20)
+    """
+
+    def __init__(
+        self,
+        ramp: str | Callable[[float], float] | None = None,
+        *,
+        begin: int = 0,
+        end: int | None = None,
+        freeze: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.ramp = None if ramp is None else schedules.get(ramp)
+        self.begin = _checks.integer("begin", begin, minimum=0)
+        self.end = end
+        if ramp is not None:
+            if end is None:
+                raise ValueError(
+                    "`ramp` needs `end`, the epoch from which the full strength is in "
+                    "force. Received: end=None"
+                )
+            self.end = _checks.integer("end", end, minimum=self.begin)
+        self.freeze = freeze
+        if freeze is not None:
+            self.freeze = _checks.integer("freeze", freeze, minimum=0)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Checks that there is something to schedule."""
+        if self.model.built:
+            self._embeddings()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Sets the strength and the plasticity of this epoch."""
+        if not self.model.built:
+            return  # TensorFlow builds in its first step: epoch 0 goes by
+        for embedding in self._embeddings():
+            if self.ramp is not None:
+                embedding.ramp.assign(float(self.ramp(self._progress(epoch))))
+            if self.freeze is not None:
+                self._set_plasticity(embedding, frozen=epoch >= self.freeze)
+
+    def _embeddings(self) -> list[NeuronEmbedding]:
+        found = neuron_embeddings(self.model)
+        if not found:
+            raise ValueError(
+                f"Model {self.model.name!r} has no learned geometry to schedule. Use a "
+                "layer of keras_moduli.layers."
+            )
+        return found
+
+    def _progress(self, epoch: int) -> float:
+        assert self.end is not None
+        if epoch >= self.end:
+            return 1.0
+        return max(0.0, (epoch - self.begin) / (self.end - self.begin))
+
+    def _set_plasticity(self, embedding: NeuronEmbedding, *, frozen: bool) -> None:
+        if frozen and float(ops.convert_to_numpy(embedding.plasticity.value)) > 0:
+            optimizer = _optimizers.of_variable(self.model.optimizer, embedding.points)
+            for state in _optimizers.slots(optimizer, embedding.points):
+                state.assign(ops.zeros_like(state.value))  # momentum would drift on
+            if getattr(optimizer, "weight_decay", None):
+                warnings.warn(
+                    "Weight decay goes on moving frozen neurons. Compile with "
+                    "`keras_moduli.embedding_optimizer(...)`, which keeps it off them.",
+                    stacklevel=2,
+                )
+        embedding.plasticity.assign(0.0 if frozen else 1.0)
+
+
+class GeometryMonitor(keras.callbacks.Callback):
+    """Warns when a learned geometry collapses or feels no force, and says what to change.
+
+    Looks at `keras_moduli.geometry(model)` at the end of epochs, and puts the spread of
+    each embedding into the logs, relative to random places: 1 is well spread.
+
+    Args:
+        frequency: Look every so many epochs.
+    """
+
+    def __init__(self, frequency: int = 1) -> None:
+        super().__init__()
+        self.frequency = _checks.integer("frequency", frequency, minimum=1)
+        self._told: set[tuple[str, str]] = set()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Looks, logs and warns, once for each trouble."""
+        if (epoch + 1) % self.frequency:
+            return
+        for row in geometry(self.model).rows:
+            if logs is not None:
+                logs[f"spread {row.label}"] = row.spread
+            if row.advice and (row.path, row.verdict) not in self._told:
+                self._told.add((row.path, row.verdict))
+                warnings.warn(f"{row.label} is {row.verdict}: {row.advice}", stacklevel=2)
+
+
+class NeuronSwap(keras.callbacks.Callback):
+    """Swaps the places of neurons where that lowers the penalty. Touches no weight.
+
+    For placements that gradients do not move: `ModuliRegularizer`, and layers with
+    `embedding_trainable=False`, on a `FiniteMetric` too. Pairs of neurons trade places,
+    the best first, until no swap helps. With a `ModuliRegularizer`, whose places are
+    constants of the compiled step, each round of swaps compiles it again.
+
+    Args:
+        frequency: Swap at the end of every so many epochs.
+        sweeps: At most so many rounds over all neurons each time.
+
+    Raises:
+        ValueError: When training starts, if no recurrent kernel has a geometry.
+
+    Source: the neuron swaps of Liu, Gan and Tegmark, "Seeing is believing:
+    brain-inspired modular training for mechanistic interpretability", 2023.
+    """
+
+    def __init__(self, frequency: int = 1, *, sweeps: int = 10) -> None:
+        super().__init__()
+        self.frequency = _checks.integer("frequency", frequency, minimum=1)
+        self.sweeps = _checks.integer("sweeps", sweeps, minimum=1)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Swaps, and reports how many neurons moved as `logs["swapped"]`."""
+        if (epoch + 1) % self.frequency:
+            return
+        swapped = self.swap(self.model)
+        if logs is not None:
+            logs["swapped"] = float(swapped)
+
+    def swap(self, model: keras.Model) -> int:
+        """Swaps neurons now, in a model that need not be training.
+
+        Args:
+            model: A built model.
+
+        Returns:
+            How many neurons have a new place.
+        """
+        chosen = [v for v in model.trainable_variables if _is_swappable(geometry_of(v))]
+        if not chosen:
+            raise ValueError(
+                f"Model {model.name!r} has no neurons to swap: no kernel from a set of "
+                "neurons to itself has a ModuliRegularizer or a layer of "
+                "keras_moduli.layers."
+            )
+        moved = 0
+        for kernel in chosen:
+            penalty = geometry_of(kernel)
+            assert penalty is not None
+            layout = penalty.layout(kernel.shape)
+            weights = ops.convert_to_numpy(kernel.value).astype(np.float64)
+            pulls = (np.abs(weights.reshape(layout)) ** penalty.power).sum(axis=1)
+            places = penalties.swapped(
+                pulls, penalty.coefficients(kernel.shape), self.sweeps
+            )
+            _move(penalty, kernel.shape, places)
+            moved += int((places != np.arange(len(places))).sum())
+        if moved and model.train_function is not None:
+            model.make_train_function(force=True)
+        return moved
+
+
+def _is_swappable(penalty: KernelPenalty | None) -> bool:
+    if isinstance(penalty, LearnedPenalty):
+        return penalty.inputs is penalty.outputs
+    return isinstance(penalty, ModuliRegularizer) and not penalty._has_outputs()
+
+
+def _move(penalty: Any, shape: tuple[int, ...], places: NDArray[np.intp]) -> None:
+    points = penalty.points(shape)[0][places]
+    if isinstance(penalty, LearnedPenalty):
+        penalty.inputs.points.assign(points)
+    else:
+        penalty.embedding = points

@@ -1,0 +1,116 @@
+"""The penalty of a kernel whose neurons learn their places."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_moduli import _checks, penalties
+from keras_moduli.layers._embedding import NeuronEmbedding
+from keras_moduli.regularizers import KernelPenalty, geometry_of
+from keras_moduli.regularizers._base import KernelLayout
+
+Tensor = Any
+
+NATURAL_DENSITY = 0.1
+
+
+class LearnedPenalty(KernelPenalty):
+    """strength · [ Σ f(d)·|w|^ℓ + β·f(r)·(Σ |w|^ℓ)·dispersion ].
+
+    The second term repels neurons, without which every learned embedding crumples: pairs
+    whose weight is small feel nothing of the first. It scales with the weights, through
+    which no gradient flows here, and with f(r), the cost at the natural length r of the
+    manifold: so the geometry that is learned does not depend on how large weights are
+    nor on the unit of distance, and one β serves all.
+    """
+
+    def __init__(
+        self,
+        inputs: NeuronEmbedding,
+        outputs: NeuronEmbedding,
+        inhibitor: Any,
+        strength: float,
+        *,
+        dispersion: float,
+        taps: int = 1,
+        **arguments: Any,
+    ) -> None:
+        if inputs.manifold != outputs.manifold:
+            raise ValueError(
+                "The neurons on both sides of a kernel must live on one manifold. "
+                f"Received: {inputs.manifold!r} and {outputs.manifold!r}"
+            )
+        super().__init__(
+            inputs.manifold, inhibitor, strength, permute_seed=None, **arguments
+        )
+        self.inputs = inputs
+        self.outputs = outputs
+        self.taps = taps
+        self.dispersion = _checks.real("dispersion", dispersion, minimum=0.0)
+        natural = self.manifold.natural_length(NATURAL_DENSITY)
+        cost = float(ops.convert_to_numpy(self.inhibitor([natural**2]))[0])
+        self._repulsion = self.dispersion * cost
+
+    def attach(self, kernel: Any) -> None:
+        """Makes a kernel pay, beside any regularizer that it has."""
+        self.layout(kernel.shape)
+        kernel.regularizer = _Both(self, kernel.regularizer)
+        for embedding in {id(e): e for e in (self.inputs, self.outputs)}.values():
+            if embedding.trainable:
+                embedding.charge(kernel, self)
+                break  # once, however many of its neurons' places learn
+
+    def _has_outputs(self) -> bool:
+        return self.inputs is not self.outputs
+
+    def _points(self, layout: KernelLayout) -> tuple[Tensor, Tensor]:
+        inputs = ops.tile(self.inputs.places(), (self.taps, 1))
+        return inputs, self.outputs.places()
+
+    def _penalty(self, kernel: Tensor, squares: Tensor) -> Tensor:
+        attraction = super()._penalty(kernel, squares)
+        ramp = ops.convert_to_tensor(self.inputs.ramp)
+        if not self._repulsion:
+            return ramp * attraction
+        ones = ops.ones_like(squares)
+        weight = penalties.penalty(kernel, ones, self.power, self.reduction)
+        repulsion = self._repulsion * ops.stop_gradient(weight) * self._disperse(squares)
+        return ramp * (attraction + repulsion)
+
+    def _disperse(self, squares: Tensor) -> Tensor:
+        if self.inputs is self.outputs:
+            return penalties.dispersion(squares)
+        sides = {id(e): e for e in (self.inputs, self.outputs)}.values()
+        total = 0.0
+        for points in (embedding.places() for embedding in sides):
+            own = self.manifold.squared_distance(points[:, None, :], points[None, :, :])
+            total = total + penalties.dispersion(own)
+        return total / 2
+
+
+class _Both:
+    """A penalty by distance, and the regularizer that the weight has anyway."""
+
+    def __init__(self, geometry: LearnedPenalty, other: Any) -> None:
+        self.geometry = geometry
+        self.other = other
+
+    def __call__(self, kernel: Tensor) -> Tensor:
+        penalty = self.geometry(kernel)
+        if self.other is None:
+            return penalty
+        return penalty + ops.cast(self.other(kernel), penalty.dtype)
+
+
+def neuron_embeddings(model: Any) -> list[NeuronEmbedding]:
+    """The sets of neurons of a model that own their places, each once.
+
+    Args:
+        model: A built Keras model.
+    """
+    found: dict[int, NeuronEmbedding] = {}
+    for weight in model.weights:
+        penalty = geometry_of(weight)
+        if isinstance(penalty, LearnedPenalty):
+            found |= {id(e): e for e in (penalty.inputs, penalty.outputs)}
+    return list(found.values())

@@ -1,0 +1,262 @@
+"""Learned geometry for the kernels of any layer."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_moduli import _checks, inhibitors, manifolds
+from keras_moduli._registry import PACKAGE
+from keras_moduli.inhibitors import Inhibitor
+from keras_moduli.layers._embedding import NeuronEmbedding
+from keras_moduli.layers._penalty import LearnedPenalty
+from keras_moduli.layers._recurrent import DISPERSION, shared_config, shared_embedding
+from keras_moduli.manifolds import Manifold
+
+
+@dataclasses.dataclass(frozen=True)
+class Connection:
+    """A kernel, and which neurons it connects.
+
+    Attributes:
+        kernel: The weight.
+        inputs: Role of the sending neurons, such as "inputs".
+        outputs: Role of the receiving neurons.
+        input_axes: How many leading axes of the kernel are inputs.
+        gates: How many gates share the places, along the last axis.
+        taps: How many positions of a convolution share them, along the first axes.
+    """
+
+    kernel: Any
+    inputs: str = "inputs"
+    outputs: str = "outputs"
+    input_axes: int = 1
+    gates: int = 1
+    taps: int = 1
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Number of neurons on each side."""
+        shape = self.kernel.shape
+        inputs = math.prod(shape[: self.input_axes]) // self.taps
+        return inputs, math.prod(shape[self.input_axes :]) // self.gates
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Moduli(keras.layers.Wrapper):
+    """Gives the kernels of a layer learned geometry.
+
+    Each set of neurons that the layer connects has its places: `inputs` and `outputs` for
+    `Dense`, `EinsumDense` and convolutions (whose taps share them); the features and the
+    `outputs`, that is the units, for a recurrent layer; and for `MultiHeadAttention` also
+    `query`, where queries and keys meet, and `value`. Every kernel adds
+
+        strength · [ Σⱼₖ f(d(xⱼ, yₖ))·|wⱼₖ|^power + dispersion·f(r)·(Σ |w|^power)·D ]
+
+    as in `LearnedGeometry`.
+
+    Args:
+        layer: The layer to wrap.
+        manifold: Where its neurons live: a name, or a `Manifold`.
+        inhibitor: f: a name, or an `Inhibitor`.
+        strength: Factor of the penalty, finite and at least 0.
+        power: Power of |w|, an integer of at least 1.
+        reduction: `"sum"`, or `"mean"` over the entries of each kernel.
+        dispersion: At least 0, as in `LearnedGeometry`.
+        input_embedding: A `NeuronEmbedding` to share with the layer whose outputs these
+            inputs are. It brings its manifold.
+        output_embedding: One to share with the layers that take the outputs.
+        embedding_seed: Seed of the first places; each set of neurons has its own stream.
+        embedding_trainable: Whether the places are learned.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
+
+    Raises:
+        TypeError: If the layer, when it is built, has no kernel that is known.
+        ValueError: If an argument is out of range, or neurons do not fit an embedding.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> hidden = km.layers.NeuronEmbedding("euclidean")
+    >>> model = keras.Sequential([
+    ...     keras.Input((16,)),
+    ...     km.layers.Moduli(keras.layers.Dense(32), output_embedding=hidden),
+    ...     km.layers.Moduli(keras.layers.Dense(4), input_embedding=hidden),
+    ... ])
+    >>> len(model.losses)
+    5
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        manifold: str | Manifold = "euclidean",
+        inhibitor: str | Inhibitor = "diffusion",
+        strength: float = 1e-3,
+        *,
+        power: int = 1,
+        reduction: str = "sum",
+        dispersion: float = DISPERSION,
+        input_embedding: NeuronEmbedding | None = None,
+        output_embedding: NeuronEmbedding | None = None,
+        embedding_seed: int = 0,
+        embedding_trainable: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(layer, **kwargs)
+        self.supports_masking = layer.supports_masking
+        given = {"inputs": input_embedding, "outputs": output_embedding}
+        self.embeddings = {
+            role: shared_embedding(f"{role[:-1]}_embedding", embedding)
+            for role, embedding in given.items()
+            if embedding is not None
+        }
+        shared = next(iter(self.embeddings.values()), None)
+        self.manifold = manifolds.get(manifold) if shared is None else shared.manifold
+        self.inhibitor = inhibitors.get(inhibitor)
+        self.strength = _checks.real("strength", strength, minimum=0.0)
+        self.power = _checks.integer("power", power, minimum=1)
+        self.reduction = _checks.choice("reduction", reduction, ("sum", "mean"))
+        self.dispersion = _checks.real("dispersion", dispersion, minimum=0.0)
+        self.embedding_seed = _checks.seed("embedding_seed", embedding_seed)
+        self.embedding_trainable = _checks.boolean(
+            "embedding_trainable", embedding_trainable
+        )
+
+    def build(
+        self, inputs_shape: Any, value_shape: Any = None, key_shape: Any = None
+    ) -> None:
+        """Builds the layer, and places the neurons of its kernels."""
+        if not self.layer.built:
+            shapes = [inputs_shape, value_shape, key_shape]
+            self.layer.build(*[shape for shape in shapes if shape is not None])
+        for connection in connections(self.layer):
+            self._attach(connection)
+        self.built = True
+
+    def call(self, inputs: Any, value: Any = None, key: Any = None, **kwargs: Any) -> Any:
+        """Calls the layer. Attention takes `value` and `key` too, others only inputs."""
+        others = {"value": value, "key": key}
+        given = {name: x for name, x in others.items() if x is not None}
+        return self.layer(inputs, **given, **kwargs)
+
+    def compute_output_shape(
+        self, inputs_shape: Any, value_shape: Any = None, key_shape: Any = None
+    ) -> Any:
+        """The output shape of the layer."""
+        shapes = [inputs_shape, value_shape, key_shape]
+        given = [shape for shape in shapes if shape is not None]
+        return self.layer.compute_output_shape(*given)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The output mask of the layer."""
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain Python values."""
+        config = {
+            "manifold": keras.saving.serialize_keras_object(self.manifold),
+            "inhibitor": keras.saving.serialize_keras_object(self.inhibitor),
+            "strength": self.strength,
+            "power": self.power,
+            "reduction": self.reduction,
+            "dispersion": self.dispersion,
+            "embedding_seed": self.embedding_seed,
+            "embedding_trainable": self.embedding_trainable,
+        }
+        for role in ("inputs", "outputs"):
+            if role in self.embeddings:
+                config[f"{role[:-1]}_embedding"] = shared_config(self.embeddings[role])
+        return {**super().get_config(), **config}
+
+    @property
+    def input_embedding(self) -> NeuronEmbedding:
+        """The places of the inputs, to share with the layer that makes them."""
+        return self.embeddings["inputs"]
+
+    @property
+    def output_embedding(self) -> NeuronEmbedding:
+        """The places of the outputs, to share with the layers that take them."""
+        return self.embeddings["outputs"]
+
+    def _attach(self, connection: Connection) -> None:
+        sizes = connection.sizes
+        inputs, outputs = (
+            self._placed(role, size)
+            for role, size in zip(
+                (connection.inputs, connection.outputs), sizes, strict=True
+            )
+        )
+        LearnedPenalty(
+            inputs,
+            outputs,
+            self.inhibitor,
+            self.strength,
+            power=self.power,
+            reduction=self.reduction,
+            gates=connection.gates,
+            dispersion=self.dispersion,
+            input_axes=connection.input_axes,
+            communicability=False,
+            taps=connection.taps,
+        ).attach(connection.kernel)
+
+    def _placed(self, role: str, units: int) -> NeuronEmbedding:
+        if role not in self.embeddings:
+            self.embeddings[role] = NeuronEmbedding(
+                self.manifold,
+                seed=self.embedding_seed + len(self.embeddings),
+                trainable=self.embedding_trainable,
+                name=role,
+            )
+        self.embeddings[role].build_for(units)
+        return self.embeddings[role]
+
+
+def connections(layer: keras.layers.Layer) -> Iterator[Connection]:
+    """The kernels of a built layer, and which neurons they connect.
+
+    Raises:
+        TypeError: If the layer is of no kind that is known.
+    """
+    layers = keras.layers
+    if isinstance(layer, layers.MultiHeadAttention):
+        yield Connection(layer.query_dense.kernel, "inputs", "query")
+        yield Connection(layer.key_dense.kernel, "inputs", "query")
+        yield Connection(layer.value_dense.kernel, "inputs", "value")
+        kernel = layer.output_dense.kernel
+        yield Connection(kernel, "value", "outputs", input_axes=2)
+    elif isinstance(layer, layers.RNN) and hasattr(layer.cell, "recurrent_kernel"):
+        kernel = layer.cell.recurrent_kernel
+        gates = kernel.shape[1] // kernel.shape[0]
+        yield Connection(layer.cell.kernel, gates=gates)
+        yield Connection(kernel, "outputs", "outputs", gates=gates)
+    elif isinstance(layer, layers.EinsumDense):
+        yield Connection(layer.kernel, input_axes=_einsum_input_axes(layer.equation))
+    elif isinstance(layer, layers.Dense):
+        yield Connection(layer.kernel)
+    elif isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Conv3D):
+        rank = len(layer.kernel.shape)
+        taps = math.prod(layer.kernel.shape[: rank - 2])
+        yield Connection(layer.kernel, input_axes=rank - 1, taps=taps)
+    else:
+        raise TypeError(
+            "Moduli wraps Dense, EinsumDense, Conv1D to Conv3D, MultiHeadAttention and "
+            f"recurrent layers of one cell. Received: layer={layer!r}"
+        )
+
+
+def _einsum_input_axes(equation: str) -> int:
+    """How many leading axes of an einsum's kernel are summed over."""
+    operands, result = equation.replace("...", "").split("->")
+    kernel = operands.split(",")[1]
+    summed = [label not in result for label in kernel]
+    axes = sum(summed)
+    if not all(summed[:axes]) or axes in (0, len(kernel)):
+        raise ValueError(
+            "Moduli needs an EinsumDense whose kernel has its inputs first, then its "
+            f"outputs. Received: equation={equation!r}"
+        )
+    return axes
