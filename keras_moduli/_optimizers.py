@@ -15,7 +15,7 @@ def of_variable(optimizer: Any, variable: Any) -> Any:
     """The optimizer that updates a variable."""
     *_, last = chain(optimizer)
     for part in getattr(last, "optimizers", ()):
-        if any(slots(part, variable)):
+        if next(slots(part, variable), None) is not None:
             return part
     return last
 

@@ -252,7 +252,13 @@ def geometry(model: keras.Model) -> GeometryReport:
     >>> km.geometry(model).rows[0].verdict
     'fine'
     """
-    chosen = prunable_variables(model, lambda variable: geometry_of(variable) is not None)
+    prunable_variables(model)  # checks that there are weights
+    chosen = [v for v in model.trainable_variables if geometry_of(v) is not None]
+    if not chosen:
+        raise ValueError(
+            f"There is no weight of model {model.name!r} with a geometry. Use "
+            "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
+        )
     return GeometryReport(tuple(map(_geometry_row, chosen)))
 
 

@@ -54,6 +54,33 @@ def model():
     )
 
 
+def learned():
+    """A network whose neurons learn their places, with weights that no backend draws."""
+    stream = km.layers.NeuronEmbedding("sphere", seed=1)
+    network = keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            km.layers.ModuliGRU(8, manifold="torus", inhibitor="dog", strength=0.1),
+            km.layers.Moduli(keras.layers.Dense(6), "sphere", output_embedding=stream),
+            km.layers.Moduli(keras.layers.Dense(1), input_embedding=stream),
+        ]
+    )
+    rng = np.random.RandomState(2)
+    for weight in network.weights:
+        if "kernel" in weight.name:
+            weight.assign(0.5 * rng.standard_normal(weight.shape))
+    network.compile(km.embedding_optimizer("sgd", 0.01), "mse")
+    return network
+
+
+def places_after_an_epoch(network):
+    """Where the neurons are after eight steps on the same data."""
+    x = np.random.RandomState(3).standard_normal((16, 6, 3)).astype("float32")
+    network.fit(x, x[:, 0, :1], batch_size=2, shuffle=False, verbose=0)
+    found = km.layers.neuron_embeddings(network)
+    return [keras.ops.convert_to_numpy(e.points.value).tolist() for e in found]
+
+
 def losses():
     kernel = np.random.RandomState(1).standard_normal((96, 96)).astype("float32")
     return {
@@ -76,4 +103,10 @@ def figures(network):
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1])
     loaded = keras.saving.load_model(folder / "model.keras")
-    (folder / f"{keras.backend.backend()}.json").write_text(json.dumps(figures(loaded)))
+    again = keras.saving.load_model(folder / "learned.keras")
+    results = figures(loaded) | {
+        "places": places_after_an_epoch(learned()),
+        "learned": again.predict(X, verbose=0).tolist(),
+        "learned_regularization": [float(loss) for loss in again.losses],
+    }
+    (folder / f"{keras.backend.backend()}.json").write_text(json.dumps(results))

@@ -26,7 +26,14 @@ def saved(tmp_path_factory):
     pruning = km.MagnitudePruning(0.8)
     model.fit(x, np.ones((len(x), 1)), epochs=4, callbacks=[pruning], verbose=0)
     model.save(folder / "model.keras")
-    return folder, cross_backend.figures(model)
+    learned = cross_backend.learned()
+    places = cross_backend.places_after_an_epoch(learned)
+    learned.save(folder / "learned.keras")
+    return folder, cross_backend.figures(model) | {
+        "places": places,
+        "learned": learned.predict(x, verbose=0).tolist(),
+        "learned_regularization": [float(loss) for loss in learned.losses],
+    }
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -40,3 +47,9 @@ def test_saved_here_and_loaded_there(saved, backend):
     np.testing.assert_allclose(there["regularization"], here["regularization"], rtol=1e-6)
     for name, loss in here["losses"].items():
         assert there["losses"][name] == pytest.approx(loss, rel=1e-6), (name, CURRENT)
+    for a, b in zip(there["places"], here["places"], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+    np.testing.assert_allclose(there["learned"], here["learned"], atol=1e-5)
+    np.testing.assert_allclose(
+        there["learned_regularization"], here["learned_regularization"], rtol=1e-5
+    )

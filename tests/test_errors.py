@@ -7,7 +7,8 @@ import pytest
 import keras_moduli as km
 
 M, I = km.manifolds, km.inhibitors  # noqa: E741
-R = km.ModuliRegularizer
+R, L = km.ModuliRegularizer, km.layers
+FINITE = M.FiniteMetric([[0, 1], [1, 0]])
 
 
 def model(compiled=True):
@@ -19,6 +20,16 @@ def model(compiled=True):
 
 def attach(network, **arguments):
     km.MagnitudePruning(**arguments).set_model(network)
+
+
+def built(units):
+    embedding = L.NeuronEmbedding()
+    embedding.build((units,))
+    return embedding
+
+
+def train(network, callback):
+    network.fit(on(2, 5, 2), on(2, 3), verbose=0, callbacks=[callback])
 
 
 def on(*shape):
@@ -105,6 +116,41 @@ ROWS = [
     (lambda: km.sparsity(keras.Sequential([keras.layers.Dense(1)])), ValueError,
         ["no trainable weights yet", "`model.build(input_shape)`"]),
     (lambda: km.sparsity("model.keras"), TypeError, ["Expected a keras.Model"]),
+    (lambda: L.ModuliGRU(4, manifold=FINITE), ValueError, ["cannot be learned",
+        "embedding_trainable=False", "NeuronSwap"]),
+    (lambda: L.NeuronEmbedding(FINITE), ValueError, ["cannot be learned"]),
+    (lambda: L.ModuliGRU(4, manifold="tours"), ValueError, ["Did you mean 'torus'?"]),
+    (lambda: L.ModuliGRU(4, strength=-1.0), ValueError, ["`strength`", "at least 0"]),
+    (lambda: L.ModuliGRU(4, dispersion=-1.0), ValueError, ["`dispersion`"]),
+    (lambda: L.ModuliGRU(4, power=0), ValueError, ["`power`"]),
+    (lambda: L.ModuliGRU(4, embedding_trainable=1), TypeError, ["`embedding_trainable`"]),
+    (lambda: L.ModuliGRU(4, embedding="torus"), TypeError, ["NeuronEmbedding"]),
+    (lambda: L.ModuliGRU(4, manifold="torus", embedding=L.NeuronEmbedding("sphere")),
+        ValueError, ["leave `manifold` out"]),
+    (lambda: L.ModuliGRU(4, embedding=built(5)).build((None, 3, 2)), ValueError,
+        ["places 5 neurons, not 4"]),
+    (lambda: L.Moduli(keras.layers.LayerNormalization()).build((None, 3)), TypeError,
+        ["Moduli wraps Dense", "LayerNormalization"]),
+    (lambda: L.Moduli("dense"), ValueError, ["dense"]),
+    (lambda: L.Moduli(keras.layers.EinsumDense("abc,dc->abd", (3, 2))).build((2, 3, 4)),
+        ValueError, ["inputs first", "abc,dc->abd"]),
+    (lambda: L.Moduli(keras.layers.Dense(3), input_embedding=L.NeuronEmbedding("torus"),
+        output_embedding=L.NeuronEmbedding("sphere")).build((None, 2)), ValueError,
+        ["one manifold", "Torus", "Sphere"]),
+    (lambda: R(communicability=True, output_seed=1)(on(4, 6)), ValueError,
+        ["square kernel", "(4, 6)"]),
+    (lambda: R(communicability="yes"), TypeError, ["`communicability` must be True"]),
+    (lambda: km.GeometrySchedule("linear"), ValueError, ["`ramp` needs `end`"]),
+    (lambda: km.GeometrySchedule("liner", end=3), ValueError, ["'linear'?"]),
+    (lambda: km.GeometrySchedule("linear", begin=3, end=2), ValueError, ["`end`"]),
+    (lambda: km.GeometrySchedule(freeze=-1), ValueError, ["`freeze`"]),
+    (lambda: train(model(), km.GeometrySchedule(freeze=1)), ValueError,
+        ["no learned geometry"]),
+    (lambda: train(model(), km.NeuronSwap()), ValueError, ["no neurons to swap"]),
+    (lambda: km.geometry(model()), ValueError, ["no weight of model"]),
+    (lambda: km.embedding_optimizer("adam", 0.0), ValueError, ["`learning_rate`"]),
+    (lambda: M.Torus().natural_length(1.0), ValueError, ["`density` must be below 1"]),
+    (lambda: I.Gaussian.for_density("torus", 0.0), ValueError, ["`density`"]),
 ]  # fmt: skip
 
 
@@ -118,4 +164,4 @@ def test_message(call, error, parts):
         call()
     for part in parts:
         assert part in str(caught.value)
-    assert "keras_moduli" not in str(caught.value), "no internals in a message"
+    assert "keras_moduli._" not in str(caught.value), "no internals in a message"

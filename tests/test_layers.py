@@ -36,7 +36,8 @@ def fit(network, **arguments):
 
 
 def places(network):
-    return [np.array(e.points.value.tolist()) for e in neuron_embeddings(network)]
+    found = neuron_embeddings(network)
+    return [ops.convert_to_numpy(e.points.value).copy() for e in found]
 
 
 def losses(network):
@@ -46,7 +47,7 @@ def losses(network):
 
 
 @each
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_fit_moves_the_places_that_learn_on_their_manifold(make, policy):
     network = model_of(make, policy)
     before = places(network)

@@ -40,9 +40,7 @@ class LearnedPenalty(KernelPenalty):
                 "The neurons on both sides of a kernel must live on one manifold. "
                 f"Received: {inputs.manifold!r} and {outputs.manifold!r}"
             )
-        super().__init__(
-            inputs.manifold, inhibitor, strength, permute_seed=None, **arguments
-        )
+        super().__init__(inputs.manifold, inhibitor, strength, **arguments)
         self.inputs = inputs
         self.outputs = outputs
         self.taps = taps

@@ -39,6 +39,8 @@ class LearnedGeometry:
         dispersion: At least 0. The default recovers planted circles, spheres and tori;
             0 is the published formula, under which every learned embedding crumples.
         communicability: As in `keras_moduli.ModuliRegularizer`.
+        permute_seed: The permuted control, as there: places are learned from costs that
+            are put at random connections.
         embedding: A `NeuronEmbedding` to share with other layers. It brings its manifold,
             seed and initializer.
         embedding_seed: Seed of the first places, `manifold.sample(units, seed)`.
@@ -65,6 +67,7 @@ class LearnedGeometry:
         reduction: str = "sum",
         dispersion: float = DISPERSION,
         communicability: bool = False,
+        permute_seed: int | None = None,
         embedding: NeuronEmbedding | None = None,
         embedding_seed: int = 0,
         embedding_initializer: Any = None,
@@ -99,6 +102,7 @@ class LearnedGeometry:
             dispersion=dispersion,
             input_axes=None,
             communicability=communicability,
+            permute_seed=permute_seed,
         )
 
     def _place_neurons(self, recurrent_kernel: Any) -> None:
@@ -121,6 +125,7 @@ class LearnedGeometry:
             "reduction": penalty.reduction,
             "dispersion": penalty.dispersion,
             "communicability": penalty.communicability,
+            "permute_seed": penalty.permute_seed,
             "embedding": shared_config(self.neurons),
         }
 

@@ -15,6 +15,8 @@ from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.layers._recurrent import DISPERSION, shared_config, shared_embedding
 from keras_moduli.manifolds import Manifold
 
+_ROLES = ("input", "output", "query", "value")
+
 
 @dataclasses.dataclass(frozen=True)
 class Connection:
@@ -22,7 +24,7 @@ class Connection:
 
     Attributes:
         kernel: The weight.
-        inputs: Role of the sending neurons, such as "inputs".
+        inputs: Role of the sending neurons, of `_ROLES`.
         outputs: Role of the receiving neurons.
         input_axes: How many leading axes of the kernel are inputs.
         gates: How many gates share the places, along the last axis.
@@ -30,8 +32,8 @@ class Connection:
     """
 
     kernel: Any
-    inputs: str = "inputs"
-    outputs: str = "outputs"
+    inputs: str = "input"
+    outputs: str = "output"
     input_axes: int = 1
     gates: int = 1
     taps: int = 1
@@ -48,10 +50,11 @@ class Connection:
 class Moduli(keras.layers.Wrapper):
     """Gives the kernels of a layer learned geometry.
 
-    Each set of neurons that the layer connects has its places: `inputs` and `outputs` for
-    `Dense`, `EinsumDense` and convolutions (whose taps share them); the features and the
-    `outputs`, that is the units, for a recurrent layer; and for `MultiHeadAttention` also
-    `query`, where queries and keys meet, and `value`. Every kernel adds
+    Each set of neurons that the layer connects has its places: `input_embedding` and
+    `output_embedding` for `Dense`, `EinsumDense` and convolutions, whose taps share them;
+    those of the features and of the units for a recurrent layer; and for
+    `MultiHeadAttention` also `query_embedding`, where queries and keys meet, and
+    `value_embedding`. Every kernel adds
 
         strength · [ Σⱼₖ f(d(xⱼ, yₖ))·|wⱼₖ|^power + dispersion·f(r)·(Σ |w|^power)·D ]
 
@@ -107,14 +110,16 @@ class Moduli(keras.layers.Wrapper):
     ) -> None:
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
-        given = {"inputs": input_embedding, "outputs": output_embedding}
-        self.embeddings = {
-            role: shared_embedding(f"{role[:-1]}_embedding", embedding)
-            for role, embedding in given.items()
-            if embedding is not None
-        }
-        shared = next(iter(self.embeddings.values()), None)
-        self.manifold = manifolds.get(manifold) if shared is None else shared.manifold
+        # One attribute for each set of neurons: Keras saves attributes by their names,
+        # the entries of a dictionary by their order.
+        self.input_embedding = self.output_embedding = None
+        self.query_embedding = self.value_embedding = None
+        self.manifold = manifolds.get(manifold)
+        given = {"input_embedding": input_embedding, "output_embedding": output_embedding}
+        self._given = [name for name, value in given.items() if value is not None]
+        for name in self._given:
+            setattr(self, name, shared_embedding(name, given[name]))
+            self.manifold = getattr(self, name).manifold
         self.inhibitor = inhibitors.get(inhibitor)
         self.strength = _checks.real("strength", strength, minimum=0.0)
         self.power = _checks.integer("power", power, minimum=1)
@@ -166,20 +171,9 @@ class Moduli(keras.layers.Wrapper):
             "embedding_seed": self.embedding_seed,
             "embedding_trainable": self.embedding_trainable,
         }
-        for role in ("inputs", "outputs"):
-            if role in self.embeddings:
-                config[f"{role[:-1]}_embedding"] = shared_config(self.embeddings[role])
+        for name in self._given:
+            config[name] = shared_config(getattr(self, name))
         return {**super().get_config(), **config}
-
-    @property
-    def input_embedding(self) -> NeuronEmbedding:
-        """The places of the inputs, to share with the layer that makes them."""
-        return self.embeddings["inputs"]
-
-    @property
-    def output_embedding(self) -> NeuronEmbedding:
-        """The places of the outputs, to share with the layers that take them."""
-        return self.embeddings["outputs"]
 
     def _attach(self, connection: Connection) -> None:
         sizes = connection.sizes
@@ -200,19 +194,23 @@ class Moduli(keras.layers.Wrapper):
             dispersion=self.dispersion,
             input_axes=connection.input_axes,
             communicability=False,
+            permute_seed=None,
             taps=connection.taps,
         ).attach(connection.kernel)
 
     def _placed(self, role: str, units: int) -> NeuronEmbedding:
-        if role not in self.embeddings:
-            self.embeddings[role] = NeuronEmbedding(
+        name = f"{role}_embedding"
+        if getattr(self, name) is None:
+            embedding = NeuronEmbedding(
                 self.manifold,
-                seed=self.embedding_seed + len(self.embeddings),
+                seed=self.embedding_seed + _ROLES.index(role),
                 trainable=self.embedding_trainable,
                 name=role,
             )
-        self.embeddings[role].build_for(units)
-        return self.embeddings[role]
+            setattr(self, name, embedding)
+        embedding = getattr(self, name)
+        embedding.build_for(units)
+        return embedding
 
 
 def connections(layer: keras.layers.Layer) -> Iterator[Connection]:
@@ -223,16 +221,16 @@ def connections(layer: keras.layers.Layer) -> Iterator[Connection]:
     """
     layers = keras.layers
     if isinstance(layer, layers.MultiHeadAttention):
-        yield Connection(layer.query_dense.kernel, "inputs", "query")
-        yield Connection(layer.key_dense.kernel, "inputs", "query")
-        yield Connection(layer.value_dense.kernel, "inputs", "value")
+        yield Connection(layer.query_dense.kernel, "input", "query")
+        yield Connection(layer.key_dense.kernel, "input", "query")
+        yield Connection(layer.value_dense.kernel, "input", "value")
         kernel = layer.output_dense.kernel
-        yield Connection(kernel, "value", "outputs", input_axes=2)
+        yield Connection(kernel, "value", "output", input_axes=2)
     elif isinstance(layer, layers.RNN) and hasattr(layer.cell, "recurrent_kernel"):
         kernel = layer.cell.recurrent_kernel
         gates = kernel.shape[1] // kernel.shape[0]
         yield Connection(layer.cell.kernel, gates=gates)
-        yield Connection(kernel, "outputs", "outputs", gates=gates)
+        yield Connection(kernel, "output", "output", gates=gates)
     elif isinstance(layer, layers.EinsumDense):
         yield Connection(layer.kernel, input_axes=_einsum_input_axes(layer.equation))
     elif isinstance(layer, layers.Dense):

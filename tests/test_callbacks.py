@@ -1,0 +1,232 @@
+"""Ramps, freezing, warnings and swaps, in the compiled step."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import scipy.linalg
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+
+import keras_moduli as km
+from keras_moduli import _numerics, penalties
+from keras_moduli.layers import neuron_embeddings
+from tests.cases import MANIFOLDS
+
+X = np.random.RandomState(0).standard_normal((16, 5, 2)).astype("float32")
+Y = np.zeros((16, 1), "float32")
+
+
+def build(optimizer="adam", **arguments):
+    model = keras.Sequential(
+        [
+            keras.Input((5, 2)),
+            km.layers.ModuliSimpleRNN(12, **arguments),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(optimizer, "mse")
+    return model
+
+
+def fit(model, *callbacks, epochs=6):
+    return model.fit(
+        X, Y, batch_size=8, epochs=epochs, callbacks=list(callbacks), verbose=0
+    )
+
+
+def points(model):
+    (embedding,) = neuron_embeddings(model)
+    return ops.convert_to_numpy(embedding.points.value).copy()
+
+
+def loss(model):
+    return float(ops.convert_to_numpy(ops.stop_gradient(model.losses[0])))
+
+
+class Watch(keras.callbacks.Callback):
+    """What every epoch ends with."""
+
+    def __init__(self, look):
+        super().__init__()
+        self.look = look
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(self.look(self.model))
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", "sgd", lambda: keras.optimizers.SGD(0.01, momentum=0.9),
+     lambda: km.embedding_optimizer("adamw", 0.05)],
+    ids=["adam", "sgd", "momentum", "embedding_optimizer"],
+)  # fmt: skip
+def test_frozen_places_do_not_move_and_weights_do(optimizer):
+    model = build(optimizer() if callable(optimizer) else optimizer)
+    watch = Watch(points)
+    kernels = Watch(
+        lambda m: ops.convert_to_numpy(m.layers[0].cell.recurrent_kernel.value).copy()
+    )
+    fit(model, km.GeometrySchedule(freeze=3), watch, kernels)
+    moved = [
+        not np.array_equal(a, b) for a, b in zip(watch.seen, watch.seen[1:], strict=False)
+    ]
+    assert moved == [True, True, False, False, False]
+    assert not np.array_equal(kernels.seen[4], kernels.seen[5])
+
+
+def test_weight_decay_of_frozen_places_is_told():
+    with pytest.warns(UserWarning, match="embedding_optimizer"):
+        fit(build("adamw"), km.GeometrySchedule(freeze=1), epochs=2)
+
+
+def test_strength_ramps_without_a_new_compilation():
+    model = build()
+    losses = Watch(lambda m: float(ops.convert_to_numpy(ops.stop_gradient(m.losses[0]))))
+    functions = Watch(lambda m: m.train_function)
+    watch = Watch(
+        lambda m: float(ops.convert_to_numpy(neuron_embeddings(m)[0].ramp.value))
+    )
+    fit(model, km.GeometrySchedule("linear", begin=1, end=4), watch, losses, functions)
+    assert watch.seen == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1])
+    assert losses.seen[0] == losses.seen[1] == 0.0
+    assert losses.seen[2] != 0
+    assert all(function is functions.seen[0] for function in functions.seen)
+
+
+def test_embedding_optimizer_gives_places_their_own_rate():
+    slow, fast = (
+        build(km.embedding_optimizer("adam", 1e-4)),
+        build(km.embedding_optimizer("adam", 1e-1)),
+    )
+    moves = []
+    for model in (slow, fast):
+        before = points(model)
+        fit(model, epochs=1)
+        moves.append(np.abs(points(model) - before).mean())
+    assert moves[1] > 100 * moves[0]
+
+
+def test_pruning_under_the_embedding_optimizer():
+    model = build(km.embedding_optimizer("adam", 0.05))
+    fit(model, km.MagnitudePruning(0.9), epochs=4)
+    report = km.sparsity(model)
+    assert report.total.zeros == round(0.9 * report.total.size)
+
+
+def test_monitor_tells_collapse_once_and_what_to_change():
+    model = build(km.embedding_optimizer("sgd", 0.3), dispersion=0.0, strength=10.0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = fit(model, km.GeometryMonitor(), epochs=20).history
+    told = [str(w.message) for w in caught if "collapsed" in str(w.message)]
+    assert len(told) == 1
+    assert "Raise `dispersion`" in told[0]
+    (spread,) = (values for key, values in history.items() if key.startswith("spread"))
+    assert spread[0] > spread[-1] < 0.25
+
+
+def test_monitor_is_quiet_when_all_is_well():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(build(), km.GeometryMonitor())
+
+
+def brute_force_best_swap(a, c):
+    n = len(a)
+    best = 0.0
+    for r in range(n):
+        for s in range(r):
+            p = np.arange(n)
+            p[[r, s]] = s, r
+            best = min(best, (a * c[p][:, p]).sum() - (a * c).sum())
+    return best
+
+
+@given(n=st.integers(2, 9), seed=st.integers(0, 10_000))
+def test_swaps_end_where_no_swap_helps(n, seed):
+    rng = np.random.RandomState(seed)
+    a, c = rng.uniform(size=(2, n, n))
+    places = penalties.swapped(a, c, sweeps=100)
+    assert sorted(places) == list(range(n))
+    moved = c[places][:, places]
+    assert (a * moved).sum() <= (a * c).sum() + 1e-12
+    assert brute_force_best_swap(a, moved) >= -1e-9
+
+
+def test_swaps_find_a_hidden_permutation():
+    torus = km.manifolds.Torus()
+    d = ops.convert_to_numpy(torus.pairwise(torus.sample(40).astype("float32")))
+    hidden = np.random.RandomState(1).permutation(40)
+    weights = np.exp(-(d[hidden][:, hidden] ** 2))
+    places = penalties.swapped(weights, d**2, sweeps=100)
+    before, after = (weights * d**2).sum(), (weights * d[places][:, places] ** 2).sum()
+    perfect = (np.exp(-(d**2)) * d**2).sum()
+    assert after < perfect + 0.2 * (before - perfect)
+
+
+@pytest.mark.parametrize("fixed", [True, False], ids=["regularizer", "layer"])
+@pytest.mark.parametrize("name", ["torus", "finite_metric"])
+def test_swap_lowers_the_penalty_and_touches_no_weight(name, fixed, tmp_path):
+    manifold = MANIFOLDS[name].manifold
+    if fixed:
+        regularizer = km.ModuliRegularizer(manifold, "diffusion", 0.1)
+        layer = keras.layers.SimpleRNN(12, recurrent_regularizer=regularizer)
+    else:
+        layer = km.layers.ModuliSimpleRNN(
+            12, manifold=manifold, inhibitor="diffusion", strength=0.1,
+            embedding_trainable=False, dispersion=0.0,
+        )  # fmt: skip
+    model = keras.Sequential([keras.Input((5, 2)), layer, keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    fit(model, epochs=1)
+
+    before, weights = (
+        loss(model),
+        [ops.convert_to_numpy(v.value).copy() for v in model.layers[0].cell.weights],
+    )
+    assert km.NeuronSwap().swap(model) > 0
+    assert loss(model) < before
+    for v, w in zip(model.layers[0].cell.weights, weights, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(v.value), w)
+    after = loss(model)
+    history = fit(model, km.NeuronSwap(frequency=2), epochs=4).history
+    assert len(history["swapped"]) == 2
+    model.save(tmp_path / "swapped.keras")
+    loaded = keras.saving.load_model(tmp_path / "swapped.keras")
+    assert loss(loaded) == pytest.approx(loss(model), rel=1e-6)
+    assert after < before
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.5, 3.0, 40.0])
+def test_expm_agrees_with_scipy(size):
+    a = np.random.RandomState(0).standard_normal((3, 9, 9)) * size / 9
+    found = ops.convert_to_numpy(_numerics.expm(ops.convert_to_tensor(a, "float32")))
+    expected = np.stack([scipy.linalg.expm(x) for x in a])
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-5 * scale)
+
+
+def test_communicability_by_hand():
+    w = np.random.RandomState(1).standard_normal((5, 2, 5))
+    w[2] = 0  # a neuron that sends nothing
+    found = ops.convert_to_numpy(
+        penalties.communicability(ops.convert_to_tensor(w, "float32"))
+    )
+    for gate in range(2):
+        absolute = np.abs(w[:, gate])
+        total = absolute.sum(axis=1)
+        scale = np.diag([1 / np.sqrt(t) if t else 0.0 for t in total])
+        expected = scipy.linalg.expm(scale @ absolute @ scale)
+        np.testing.assert_allclose(found[:, gate], expected, rtol=1e-4, atol=1e-5)
+    regularizer = km.ModuliRegularizer(
+        "torus", "identity", 1.0, gates=2, communicability=True
+    )
+    costs = regularizer.coefficients((5, 10))[:, None, :] * found
+    expected = (costs * np.abs(w)).sum()
+    assert float(regularizer(w.reshape(5, 10).astype("float32"))) == pytest.approx(
+        expected, rel=1e-4
+    )
