@@ -147,9 +147,11 @@ def draw(model: keras.Model, path: pathlib.Path) -> None:
 
     heading, sharpness = preferred_headings(model)
     points = keras.ops.convert_to_numpy(model.layers[0].embedding.value)
+    kernel = keras.ops.convert_to_numpy(model.layers[0].cell.recurrent_kernel.value)
+    connected = (kernel != 0).any(axis=0) | (kernel != 0).any(axis=1)
     figure, axes = plt.subplots(figsize=(4.2, 3.6))
-    tuned = sharpness > 0.3
-    axes.scatter(*points[~tuned].T, s=8, color="#c9ced9", label="untuned")
+    tuned = (sharpness > 0.3) & connected
+    axes.scatter(*points[~tuned & connected].T, s=8, color="#c9ced9", label="untuned")
     colors = np.rad2deg(heading[tuned]) % 360
     dots = axes.scatter(*points[tuned].T, s=18, c=colors, cmap="hsv", vmin=0, vmax=360)
     figure.colorbar(dots, label="preferred heading in degrees")

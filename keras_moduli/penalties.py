@@ -20,6 +20,7 @@ from keras_moduli.manifolds import Manifold
 __all__ = [
     "coefficients",
     "communicability",
+    "connectedness",
     "dispersion",
     "penalty",
     "permuted",
@@ -94,17 +95,32 @@ def communicability(kernel: Tensor) -> Tensor:
     return ops.transpose(expm(normalized), (1, 0, 2))
 
 
-def dispersion(squared_distances: Tensor) -> Tensor:
+def dispersion(squared_distances: Tensor, connectedness: Tensor) -> Tensor:
     """The repulsion of neurons that learn where to be: −mean log(d² + ε), ε = 0.1.
 
     Args:
         squared_distances: d² of all pairs, of shape (n, n).
+        connectedness: How much each neuron counts in the mean, of shape (n,).
 
     Returns:
         Scalar tensor. Pairs nearer than √ε hardly repel each other, so that neurons can
         pass.
     """
-    return -ops.mean(ops.log(squared_distances + 0.1))
+    counts = connectedness[:, None] * connectedness[None, :]
+    repulsion = -ops.log(squared_distances + 0.1)
+    return ops.sum(counts * repulsion) / ops.maximum(ops.sum(counts), 1e-12)
+
+
+def connectedness(strengths: Tensor) -> Tensor:
+    """s/(s + s̄/10): 0 for a neuron without connections, near 1 for any other.
+
+    What nothing holds must not be pushed either, or it drifts away for ever: pruning
+    leaves such neurons.
+
+    Args:
+        strengths: s, the total weight of each neuron's connections, of shape (n,).
+    """
+    return strengths / (strengths + 0.1 * ops.mean(strengths) + 1e-12)
 
 
 def penalty(

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -30,6 +30,8 @@ class SparsityRow:
 
     Attributes:
         path: Path of the variable.
+        label: The path without what every path repeats: the model, and a layer's own
+            cell.
         shape: Its shape.
         size: Number of weights.
         zeros: Number of those that are exactly zero.
@@ -39,16 +41,12 @@ class SparsityRow:
     """
 
     path: str
+    label: str
     shape: tuple[int, ...]
     size: int
     zeros: int
     distance: float | None = None
     distance_before: float | None = None
-
-    @property
-    def label(self) -> str:
-        """The path without what every path repeats: the model, and a layer's own cell."""
-        return _label(self.path)
 
     @property
     def sparsity(self) -> float:
@@ -74,7 +72,9 @@ class SparsityReport:
     def total(self) -> SparsityRow:
         """All matrices together."""
         size = sum(row.size for row in self.rows)
-        return SparsityRow("total", (), size, sum(row.zeros for row in self.rows))
+        return SparsityRow(
+            "total", "total", (), size, sum(row.zeros for row in self.rows)
+        )
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as dictionaries of plain values, for `csv`, `json` or pandas."""
@@ -115,22 +115,21 @@ def sparsity(
     >>> km.sparsity(model).total.size
     8
     """
-    return SparsityReport(tuple(map(_row, prunable_variables(model, select))))
+    variables = prunable_variables(model, select)
+    return SparsityReport(tuple(_row(v, _label(v.path, model)) for v in variables))
 
 
-def _row(variable: Any) -> SparsityRow:
+def _row(variable: Any, label: str) -> SparsityRow:
     nonzero = ops.convert_to_numpy(variable.value) != 0
     zeros = int(nonzero.size - np.count_nonzero(nonzero))
-    row = SparsityRow(variable.path, tuple(variable.shape), nonzero.size, zeros)
+    row = SparsityRow(variable.path, label, tuple(variable.shape), nonzero.size, zeros)
     regularizer = geometry_of(variable)
     if regularizer is None or not nonzero.any():
         return row
     distances = regularizer.distances(row.shape)[:, None, :]
     kept = nonzero.reshape(regularizer.layout(row.shape))
     mean = float((distances * kept).sum(dtype=np.float64) / kept.sum())
-    return SparsityRow(
-        row.path, row.shape, row.size, zeros, mean, float(distances.mean())
-    )
+    return replace(row, distance=mean, distance_before=float(distances.mean()))
 
 
 def _cells(row: SparsityRow) -> list[str]:
@@ -151,6 +150,8 @@ class GeometryRow:
 
     Attributes:
         path: Path of the variable.
+        label: The path without what every path repeats: the model, and a layer's own
+            cell.
         manifold: Where its neurons live.
         learned: Whether their places are learned.
         spread: Their mean distance relative to that of random places: 1 is well spread,
@@ -160,15 +161,11 @@ class GeometryRow:
     """
 
     path: str
+    label: str
     manifold: str
     learned: bool
     spread: float
     flat: float
-
-    @property
-    def label(self) -> str:
-        """The path without what every path repeats."""
-        return _label(self.path)
 
     @property
     def verdict(self) -> str:
@@ -259,10 +256,10 @@ def geometry(model: keras.Model) -> GeometryReport:
             f"There is no weight of model {model.name!r} with a geometry. Use "
             "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
         )
-    return GeometryReport(tuple(map(_geometry_row, chosen)))
+    return GeometryReport(tuple(_geometry_row(v, _label(v.path, model)) for v in chosen))
 
 
-def _geometry_row(variable: Any) -> GeometryRow:
+def _geometry_row(variable: Any, label: str) -> GeometryRow:
     penalty = geometry_of(variable)
     assert penalty is not None
     distances = penalty.distances(variable.shape)
@@ -272,6 +269,7 @@ def _geometry_row(variable: Any) -> GeometryRow:
     )
     return GeometryRow(
         variable.path,
+        label,
         repr(penalty.manifold),
         learned,
         float(np.median(distances)) / random,
@@ -283,13 +281,14 @@ def _flat_fraction(inhibitor: Any, distances: Any) -> float:
     def cost(d: Any) -> Any:
         return ops.convert_to_numpy(inhibitor(np.square(d).astype(np.float32)))
 
-    grid = cost(np.linspace(0.0, 2 * distances.max(), 2000))
+    # Up to what most pairs reach: one neuron far out makes no inhibitor flat.
+    grid = cost(np.linspace(0.0, np.quantile(distances, 0.95), 2000))
     change = np.abs(cost(1.05 * distances) - cost(0.95 * distances))
     return float(np.mean(change <= 0.01 * (grid.max() - grid.min())))
 
 
-def _label(path: str) -> str:
-    path = path.partition("/")[2] or path
+def _label(path: str, model: keras.Model) -> str:
+    path = path.removeprefix(f"{model.name}/")
     return re.sub(r"(?<![^/])(\w+)/\1_cell/", r"\1/", path)
 
 

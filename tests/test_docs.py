@@ -107,3 +107,26 @@ def test_bad_arguments_get_one_line(arguments, message, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_transformer_trains_prunes_and_loads(tmp_path):
+    script = "examples/transformer.py"
+    small = ("--width", 16, "--heads", 2, "--steps", 16, "--epochs", 1)
+    done = example(script, "--data", "README.md", *small, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "bits per character" in done.stdout
+    assert "attention_1/" in done.stdout
+    assert (tmp_path / "transformer.keras").exists()
+
+
+def test_head_direction_learns(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import head_direction
+
+    monkeypatch.setattr(head_direction, "BATCHES", 30)
+    args = head_direction.parse(["--units", "48", "--epochs", "8", "--verbose", "0"])
+    model = head_direction.train(args, seed=0, permuted=False)
+    assert head_direction.error_in_degrees(model) < 45, "chance is 90"
+    correlation, tuned = head_direction.geometry_correlation(model)
+    assert tuned > 10
+    assert np.isfinite(correlation)

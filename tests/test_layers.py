@@ -165,10 +165,28 @@ def test_losses_are_the_formula():
     w = np.abs(ops.convert_to_numpy(layer.cell.recurrent_kernel.value).astype("float64"))
     points = ops.convert_to_numpy(layer.embedding.value).astype("float64")
     d = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
-    repulsion = -np.log(d**2 + 0.1).mean()
+    held = w.sum(axis=0) + w.sum(axis=1)
+    held = held / (held + held.mean() / 10)
+    repulsion = -np.average(np.log(d**2 + 0.1), weights=np.outer(held, held))
     natural = layer.neurons.manifold.natural_length(0.1)
     expected = 0.5 * ((d * w).sum() + 2.0 * natural * w.sum() * repulsion)
     assert losses(layer)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_neurons_without_connections_stay_where_they_are():
+    layer = km.layers.ModuliSimpleRNN(8, manifold="euclidean")
+    model = keras.Sequential([keras.Input((6, FEATURES)), layer])
+    kernel = ops.convert_to_numpy(layer.cell.recurrent_kernel.value).copy()
+    kernel[:3] = 0
+    kernel[:, :3] = 0
+    layer.cell.recurrent_kernel.assign(kernel)
+    for weight in layer.cell.weights:
+        weight.trainable = False
+    model.compile("sgd", "mse")
+    before = ops.convert_to_numpy(layer.embedding.value).copy()
+    model.fit(X, np.zeros((8, 8)), epochs=3, verbose=0)
+    moved = (ops.convert_to_numpy(layer.embedding.value) != before).any(axis=1)
+    assert moved.tolist() == [False] * 3 + [True] * 5
 
 
 def test_places_learn_where_the_kernel_does_not():

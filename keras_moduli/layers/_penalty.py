@@ -15,7 +15,7 @@ NATURAL_DENSITY = 0.1
 
 
 class LearnedPenalty(KernelPenalty):
-    """strength · [ Σ f(d)·|w|^ℓ + β·f(r)·(Σ |w|^ℓ)·dispersion ].
+    """strength · [ Σ f(d)·|w|^ℓ + β·f(r)·(Σ |w|^ℓ)·D ], D the dispersion.
 
     The second term repels neurons, without which every learned embedding crumples: pairs
     whose weight is small feel nothing of the first. It scales with the weights, through
@@ -70,20 +70,25 @@ class LearnedPenalty(KernelPenalty):
         ramp = ops.convert_to_tensor(self.inputs.ramp)
         if not self._repulsion:
             return ramp * attraction
-        ones = ops.ones_like(squares)
-        weight = penalties.penalty(kernel, ones, self.power, self.reduction)
-        repulsion = self._repulsion * ops.stop_gradient(weight) * self._disperse(squares)
+        weight = ops.stop_gradient(ops.power(ops.abs(kernel), self.power))
+        total = ops.sum(weight) if self.reduction == "sum" else ops.mean(weight)
+        repulsion = self._repulsion * total * self._dispersion(weight, squares)
         return ramp * (attraction + repulsion)
 
-    def _disperse(self, squares: Tensor) -> Tensor:
+    def _dispersion(self, weight: Tensor, squares: Tensor) -> Tensor:
+        sending, receiving = ops.sum(weight, axis=(1, 2)), ops.sum(weight, axis=(0, 1))
         if self.inputs is self.outputs:
-            return penalties.dispersion(squares)
-        sides = {id(e): e for e in (self.inputs, self.outputs)}.values()
-        total = 0.0
-        for points in (embedding.places() for embedding in sides):
-            own = self.manifold.squared_distance(points[:, None, :], points[None, :, :])
-            total = total + penalties.dispersion(own)
-        return total / 2
+            strengths = penalties.connectedness(sending + receiving)
+            return penalties.dispersion(squares, strengths)
+        if self.taps > 1:
+            sending = ops.sum(ops.reshape(sending, (self.taps, -1)), axis=0)
+        sides = ((self.inputs, sending), (self.outputs, receiving))
+        return sum(self._own_dispersion(*side) for side in sides) / 2
+
+    def _own_dispersion(self, embedding: NeuronEmbedding, strengths: Tensor) -> Tensor:
+        x = ops.cast(embedding.places(), strengths.dtype)
+        squares = self.manifold.squared_distance(x[:, None, :], x[None, :, :])
+        return penalties.dispersion(squares, penalties.connectedness(strengths))
 
 
 class _Both:

@@ -22,9 +22,10 @@ class LearnedGeometry:
 
         strength · [ Σⱼₖ f(d(xⱼ, xₖ))·|wⱼₖ|^power + dispersion·f(r)·(Σ |w|^power)·D ]
 
-    where D = −mean log(d² + 0.1) over all pairs keeps neurons apart, f(r) is the cost at
-    the natural length of the manifold, within which a tenth of all pairs lie, and no
-    gradient flows into the weights through the second term. All gates share the places.
+    where D = −mean log(d² + 0.1) over all pairs of connected neurons keeps them apart,
+    f(r) is the cost at the natural length of the manifold, within which a tenth of all
+    pairs lie, and no gradient flows into the weights through the second term. All gates
+    share the places.
 
     The embedding belongs to the cell where a cell is used alone, and to the layer where a
     layer is: Keras's layers build their own cells, and keep their fused paths.
