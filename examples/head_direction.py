@@ -80,6 +80,7 @@ def train(args: argparse.Namespace, seed: int, *, permuted: bool) -> keras.Model
         recurrent_constraint="non_neg",
         manifold=km.manifolds.Euclidean(2),
         strength=args.strength / args.units,
+        power=args.power,
         dispersion=args.dispersion,
         embedding_seed=seed,
         permute_seed=seed if permuted else None,
@@ -172,7 +173,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--epochs", type=int, default=40, help="of 100 fresh batches")
     add("--sparsity", type=float, default=0.8)
     add("--strength", type=float, default=1e-3, help="of the penalty, times units")
-    add("--dispersion", type=float, default=3.0)
+    add("--power", type=int, default=1, help="of the weights in the penalty")
+    add("--dispersion", type=float, default=10.0)
     add("--embedding-rate", type=float, default=0.03, help="learning rate of the places")
     add("--learning-rate", type=float, default=2e-3, help="of the weights")
     add("--seeds", type=int, default=5)

@@ -54,6 +54,14 @@ def test_files_that_pages_point_to_exist():
             assert (page.parent / target).exists(), (page.name, target)
 
 
+def test_tables_hold_what_the_results_say(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    import fill_tables
+
+    page = (ROOT / "docs" / "learned_geometry.md").read_text()
+    assert fill_tables.filled(page) == page
+
+
 def example(*arguments):
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
