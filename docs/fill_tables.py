@@ -26,13 +26,24 @@ def spread(values: list[float], digits: int) -> str:
 
 def planted() -> str:
     """One row for each planted manifold."""
-    cases = defaultdict(lambda: defaultdict(list))
+    cases = defaultdict(list)
     for row in read("planted_geometry.csv"):
-        cases[row["case"]][float(row["dispersion"])].append(float(row["correlation"]))
+        cases[row["case"], float(row["dispersion"])].append(row)
+
+    def median(case: str, dispersion: float, column: str) -> str:
+        values = [float(row[column]) for row in cases[case, dispersion]]
+        return f"{statistics.median(values):.3f}"
+
+    names = dict.fromkeys(case for case, _ in cases)
+    each = {
+        case: spread([float(row["correlation"]) for row in cases[case, 3.0]], 3)
+        for case in names
+    }
     return "\n".join(
-        f"| {case} | {statistics.median(found[3.0]):.3f} | {spread(found[3.0], 3)} "
-        f"| {statistics.median(found[0.0]):.3f} |"
-        for case, found in cases.items()
+        f"| {case} | {median(case, 3.0, 'correlation')} | {each[case]} "
+        f"| {median(case, 3.0, 'mean_distance')} "
+        f"| {median(case, 0.0, 'correlation')} | {median(case, 0.0, 'mean_distance')} |"
+        for case in names
     )
 
 
@@ -50,7 +61,7 @@ def heading() -> str:
     )
 
 
-TABLES = {"|---|---|---|---|\n": planted, "|---|---|---|---|---|\n": heading}
+TABLES = {"|---|---|---|---|---|---|\n": planted, "|---|---|---|---|---|\n": heading}
 
 
 def filled(page: str) -> str:
