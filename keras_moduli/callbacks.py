@@ -57,7 +57,7 @@ class GeometrySchedule(keras.callbacks.Callback):
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is out of range; when training starts, if no layer of
-            the model learns geometry.
+            the model learns geometry, or the model is not built.
 
     Example:
 
@@ -90,13 +90,16 @@ class GeometrySchedule(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks that there is something to schedule."""
-        if self.model.built:
-            self._embeddings()
+        if not self.model.built:
+            raise ValueError(
+                f"Model {self.model.name!r} is not built, and TensorFlow would build it "
+                "only after the first epoch has been scheduled. Give it a `keras.Input`, "
+                "or call `model.build(input_shape)` first."
+            )
+        self._embeddings()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the strength and the plasticity of this epoch."""
-        if not self.model.built:
-            return  # TensorFlow builds in its first step: epoch 0 goes by
         for embedding in self._embeddings():
             if self.ramp is not None:
                 embedding.ramp.assign(float(self.ramp(self._progress(epoch))))

@@ -13,6 +13,7 @@ from keras import ops
 import keras_moduli as km
 from keras_moduli import _numerics, penalties
 from keras_moduli.layers import neuron_embeddings
+from tests.backends import CURRENT
 from tests.cases import MANIFOLDS
 
 X = np.random.RandomState(0).standard_normal((16, 5, 2)).astype("float32")
@@ -76,6 +77,14 @@ def test_frozen_places_do_not_move_and_weights_do(optimizer):
     ]
     assert moved == [True, True, False, False, False]
     assert not np.array_equal(kernels.seen[4], kernels.seen[5])
+
+
+@pytest.mark.skipif(CURRENT != "tensorflow", reason="fit builds first on other backends")
+def test_schedule_needs_a_built_model():
+    model = keras.Sequential([km.layers.ModuliSimpleRNN(4), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    with pytest.raises(ValueError, match=r"keras\.Input"):
+        fit(model, km.GeometrySchedule(freeze=1), epochs=1)
 
 
 def test_weight_decay_of_frozen_places_is_told():
