@@ -21,10 +21,11 @@ import pathlib
 import statistics
 import time
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 import keras
 import numpy as np
+from command_line import OneLineParser
 from rich.console import Console
 from rich.table import Table
 
@@ -158,13 +159,6 @@ def _statistics(values: list[float], style: str) -> list[str]:
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     figures = statistics.median(values), statistics.fmean(values), spread
     return [str(len(values)), *map(style.format, figures)]
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong, and no more: `--help` has the rest."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the arguments)\n")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

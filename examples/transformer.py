@@ -13,10 +13,10 @@ the geometry. By default the text is `../shared/data/wikitext-2`, where that exi
 
 import argparse
 import pathlib
-from typing import NoReturn
 
 import keras
 import numpy as np
+from command_line import OneLineParser
 
 import keras_moduli as km
 
@@ -125,13 +125,6 @@ def bits_per_character(model: keras.Model, codes: np.ndarray, steps: int) -> flo
     logits = model.predict(x, batch_size=BATCH_SIZE, verbose=0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y, logits)
     return float(loss) / np.log(2)
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong, and no more."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the arguments)\n")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -41,7 +41,7 @@ class HeldMasks:
         self.model = model
         self.variables = variables
         optimizer = _built_optimizer(model)
-        _release_stale(variables)
+        _release_stale(model.trainable_variables)
         self.chain = list(optimizers.chain(optimizer))
         self.owner = self.chain[-1]
         self.masks = [self._add_mask(variable) for variable in variables]
