@@ -198,7 +198,7 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
     >>> import keras, keras_moduli as km
     >>> layer = km.layers.ModuliSimpleRNN(32, manifold="torus", strength=1e-3)
     >>> layer.build((None, 10, 4))
-    >>> layer.embedding.shape
+    >>> tuple(layer.embedding.shape)
     (32, 2)
     """
 
