@@ -173,6 +173,19 @@ def test_losses_are_the_formula():
     assert losses(layer)[0] == pytest.approx(expected, rel=1e-5)
 
 
+def test_an_inhibitor_that_is_free_at_the_natural_length_still_repels():
+    ripple = km.inhibitors.Ripple.for_density("torus", 0.1)
+    found = []
+    for dispersion in (0.0, 3.0):
+        layer = km.layers.ModuliSimpleRNN(
+            6, manifold="torus", inhibitor=ripple, dispersion=dispersion
+        )
+        layer.build((None, 4, 3))
+        layer.cell.recurrent_kernel.assign(np.ones((6, 6)))
+        found.append(losses(layer)[0])
+    assert abs(found[1] - found[0]) > 0.05 * found[0]
+
+
 def test_neurons_without_connections_stay_where_they_are():
     layer = km.layers.ModuliSimpleRNN(8, manifold="euclidean")
     model = keras.Sequential([keras.Input((6, FEATURES)), layer])

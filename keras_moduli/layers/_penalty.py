@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from keras_moduli import _checks, penalties
@@ -45,9 +46,17 @@ class LearnedPenalty(KernelPenalty):
         self.outputs = outputs
         self.taps = taps
         self.dispersion = _checks.real("dispersion", dispersion, minimum=0.0)
-        natural = self.manifold.natural_length(NATURAL_DENSITY)
-        cost = float(ops.convert_to_numpy(self.inhibitor([natural**2]))[0])
-        self._repulsion = self.dispersion * cost
+        self._repulsion = self.dispersion * self._natural_cost()
+
+    def _natural_cost(self) -> float:
+        """f(r), but no less than a tenth of the most that is paid up to 2r.
+
+        An inhibitor may be free at r itself, which must not switch the repulsion off.
+        """
+        length = self.manifold.natural_length(NATURAL_DENSITY)
+        squares = np.square(length * np.linspace(0.0, 2.0, 101)).astype(np.float32)
+        costs = ops.convert_to_numpy(self.inhibitor(squares))
+        return max(float(costs[50]), 0.1 * float(costs.max()))
 
     def attach(self, kernel: Any) -> None:
         """Makes a kernel pay, beside any regularizer that it has."""
