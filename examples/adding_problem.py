@@ -97,8 +97,9 @@ def train(args: argparse.Namespace, seed: int) -> keras.Model:
                 args.units,
                 activation="relu",
                 recurrent_regularizer=regularizer(args, seed),
+                name="rnn",
             ),
-            keras.layers.Dense(1),
+            keras.layers.Dense(1, name="readout"),
         ]
     )
     optimizer = keras.optimizers.Adam(args.learning_rate, global_clipnorm=0.5)
@@ -135,17 +136,14 @@ def run(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     print(f"\nSeed {seed}: test MSE {test_mse(model):.5f}\n{report}\n")
     setting = {name: getattr(args, name) for name in ("control", "manifold", "inhibitor")}
     setting |= {"seed": seed, "seconds": round(seconds, 1), "mse": test_mse(model)}
-    return [
-        setting | {"matrix": row.label} | row.to_dict()
-        for row in (*report.rows, report.total)
-    ]
+    return [setting | row.to_dict() for row in (*report.rows, report.total)]
 
 
 def summary(rows: Iterable[dict[str, Any]]) -> Table:
     """Test MSE and sparsity of each matrix over the seeds."""
     matrices: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        matrices.setdefault(row["matrix"], []).append(row)
+        matrices.setdefault(row["label"], []).append(row)
     table = Table("", "seeds", "median", "mean", "std")
     errors = [row["mse"] for row in matrices["total"]]
     table.add_row("test MSE", *_statistics(errors, "{:.5f}"), end_section=True)

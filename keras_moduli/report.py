@@ -289,7 +289,7 @@ def _flat_fraction(inhibitor: Any, distances: Any) -> float:
 
 def _label(path: str, model: keras.Model) -> str:
     path = path.removeprefix(f"{model.name}/")
-    return re.sub(r"(?<![^/])(\w+)/\1_cell/", r"\1/", path)
+    return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)
 
 
 def _table(

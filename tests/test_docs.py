@@ -82,7 +82,9 @@ def test_adding_problem_learns_prunes_saves_and_reports(tmp_path):
     with open(tmp_path / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["seed"] for row in rows} == {"0", "1"}
-    totals = [row for row in rows if row["matrix"] == "total"]
+    labels = {row["label"] for row in rows}
+    assert labels == {"rnn/kernel", "rnn/recurrent_kernel", "readout/kernel", "total"}
+    totals = [row for row in rows if row["label"] == "total"]
     assert all(abs(float(row["sparsity"]) - 0.5) < 1e-3 for row in totals)
     assert all(float(row["mse"]) < 0.2 for row in totals), "no worse than a guess"
     assert sorted(p.name for p in pathlib.Path(tmp_path).glob("*.keras")) == [

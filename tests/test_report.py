@@ -38,6 +38,22 @@ def test_rows_are_counts_and_mean_distances():
     assert rows["dense/kernel"].distance is None
 
 
+def test_labels_name_each_matrix_once():
+    layers = keras.layers
+    stacked = layers.StackedRNNCells([layers.LSTMCell(2), layers.LSTMCell(2)])
+    network = keras.Sequential(
+        [
+            keras.Input((5, 2)),
+            layers.Bidirectional(layers.GRU(2, return_sequences=True), name="both"),
+            layers.SimpleRNN(2, return_sequences=True, name="plain"),
+            layers.RNN(stacked, name="stack"),
+        ]
+    )
+    labels = [row.label for row in km.sparsity(network).rows]
+    assert len(set(labels)) == len(labels)
+    assert {"both/forward_gru/kernel", "plain/recurrent_kernel"} < set(labels)
+
+
 def test_total():
     network, weights = model()
     total = km.sparsity(network).total
