@@ -133,9 +133,10 @@ def run(args: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     seconds = time.time() - start
     save_and_check(model, args.output / f"seed{seed}.keras")
     report = km.sparsity(model)
-    print(f"\nSeed {seed}: test MSE {test_mse(model):.5f}\n{report}\n")
+    mse = test_mse(model)
+    print(f"\nSeed {seed}: test MSE {mse:.5f}\n{report}\n")
     setting = {name: getattr(args, name) for name in ("control", "manifold", "inhibitor")}
-    setting |= {"seed": seed, "seconds": round(seconds, 1), "mse": test_mse(model)}
+    setting |= {"seed": seed, "seconds": round(seconds, 1), "mse": mse}
     return [setting | row.to_dict() for row in (*report.rows, report.total)]
 
 

@@ -121,12 +121,16 @@ def preferred_headings(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     return np.angle(mean), np.abs(mean)
 
 
+def connected_neurons(model: keras.Model) -> np.ndarray:
+    """Which neurons pruning has left a recurrent connection."""
+    kernel = keras.ops.convert_to_numpy(model.layers[0].cell.recurrent_kernel.value)
+    return (kernel != 0).any(axis=0) | (kernel != 0).any(axis=1)
+
+
 def geometry_correlation(model: keras.Model) -> tuple[float, int]:
     """Rank correlation of learned distance with tuning distance; how many neurons."""
     heading, sharpness = preferred_headings(model)
-    kernel = keras.ops.convert_to_numpy(model.layers[0].cell.recurrent_kernel.value)
-    connected = (kernel != 0).any(axis=0) | (kernel != 0).any(axis=1)
-    tuned = np.flatnonzero((sharpness > 0.3) & connected)
+    tuned = np.flatnonzero((sharpness > 0.3) & connected_neurons(model))
     layer = model.layers[0]
     learned = keras.ops.convert_to_numpy(
         layer.neurons.manifold.pairwise(layer.embedding.value)
@@ -148,8 +152,7 @@ def draw(model: keras.Model, path: pathlib.Path) -> None:
 
     heading, sharpness = preferred_headings(model)
     points = keras.ops.convert_to_numpy(model.layers[0].embedding.value)
-    kernel = keras.ops.convert_to_numpy(model.layers[0].cell.recurrent_kernel.value)
-    connected = (kernel != 0).any(axis=0) | (kernel != 0).any(axis=1)
+    connected = connected_neurons(model)
     figure, axes = plt.subplots(figsize=(4.2, 3.6))
     tuned = (sharpness > 0.3) & connected
     axes.scatter(*points[~tuned & connected].T, s=8, color="#c9ced9", label="untuned")

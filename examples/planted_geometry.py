@@ -98,19 +98,13 @@ def rank_correlation(learned: np.ndarray, true: np.ndarray) -> float:
     return float(spearmanr(learned[pairs], true[pairs])[0])
 
 
-def long_loops(points_or_distances: np.ndarray, *, is_distances: bool = False) -> int:
-    """How many loops stand out: where the sorted lifetimes fall by most."""
-    lives = loop_lives(points_or_distances, is_distances=is_distances)
-    lives = np.append(lives, 0.0)
-    return int(np.argmax(lives[:-1] - lives[1:])) + 1
-
-
-def loop_lives(points_or_distances: np.ndarray, *, is_distances: bool) -> np.ndarray:
-    """Lifetimes of the H1 classes, longest first."""
+def long_loops(points: np.ndarray) -> int:
+    """How many loops stand out: where the sorted lifetimes of H1 fall by most."""
     from ripser import ripser
 
-    diagram = ripser(points_or_distances, distance_matrix=is_distances)["dgms"][1]
-    return np.sort(diagram[:, 1] - diagram[:, 0])[::-1]
+    births, deaths = ripser(points)["dgms"][1].T
+    lives = np.append(np.sort(deaths - births)[::-1], 0.0)
+    return int(np.argmax(lives[:-1] - lives[1:])) + 1
 
 
 def draw(results: dict[str, np.ndarray], path: pathlib.Path) -> None:
