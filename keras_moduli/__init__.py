@@ -2,12 +2,13 @@
 
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
 `penalties` and `regularizers` make kernels pay and `layers` learn the places, `schedules`
-and `pruning` remove what does not pay, `report` shows what is left, and `callbacks` move
-the geometry while a model trains.
+and `pruning` remove what does not pay, `report` shows what is left, `callbacks` move the
+geometry while a model trains, and `compression` makes small files of what is sparse.
 """
 
 from keras_moduli import (
     callbacks,
+    compression,
     inhibitors,
     layers,
     manifolds,
@@ -24,28 +25,34 @@ from keras_moduli.callbacks import (
     NeuronSwap,
     embedding_optimizer,
 )
-from keras_moduli.pruning import MagnitudePruning
+from keras_moduli.compression import load_compressed, save_compressed
+from keras_moduli.pruning import KeepZeros, MagnitudePruning, lottery_ticket
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
 from keras_moduli.report import geometry, sparsity
 
 __all__ = [
     "GeometryMonitor",
     "GeometrySchedule",
+    "KeepZeros",
     "MagnitudePruning",
     "ModuliRegularizer",
     "NeuronSwap",
     "__version__",
     "callbacks",
+    "compression",
     "embedding_optimizer",
     "geometry",
     "inhibitors",
     "layers",
+    "load_compressed",
+    "lottery_ticket",
     "manifolds",
     "matched_l1",
     "penalties",
     "pruning",
     "regularizers",
     "report",
+    "save_compressed",
     "schedules",
     "sparsity",
 ]

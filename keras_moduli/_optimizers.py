@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 
 def chain(optimizer: Any) -> Iterator[Any]:
     """The optimizer and those that it wraps, the one that does the updates last."""
@@ -22,7 +24,12 @@ def of_variable(optimizer: Any, variable: Any) -> Any:
 
 def slots(optimizer: Any, variable: Any) -> Iterator[Any]:
     """The state that an optimizer keeps for a variable: momenta, averages."""
-    prefix = variable.path.replace("/", "_")
+    prefix = variable.path.replace("/", "_") + "_"
     for state in optimizer.variables:
-        if state.shape == variable.shape and state.path.split("/")[-1].startswith(prefix):
+        is_number = "float" in keras.backend.standardize_dtype(state.dtype)
+        if (
+            is_number  # a mask is none
+            and state.shape == variable.shape
+            and state.path.split("/")[-1].startswith(prefix)
+        ):
             yield state

@@ -1,8 +1,9 @@
 """What is left of a model: a table of its zeros, to print and to compute with."""
 
 import io
+import math
 import re
-from collections.abc import Callable
+import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from keras import ops
 
 from keras_moduli.layers._penalty import LearnedPenalty
-from keras_moduli.pruning import prunable_variables
+from keras_moduli.pruning import Skipped, prunable_variables, skipped
+from keras_moduli.pruning._selection import Select
 from keras_moduli.regularizers import geometry_of
 
 __all__ = [
@@ -64,9 +66,12 @@ class SparsityReport:
 
     Attributes:
         rows: One `SparsityRow` for each matrix.
+        skipped: The other weights, each a `keras_moduli.pruning.Skipped` with the reason
+            why it is left alone.
     """
 
     rows: tuple[SparsityRow, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def total(self) -> SparsityRow:
@@ -85,21 +90,33 @@ class SparsityReport:
         headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
         headings += ["mean\ndistance", "before\npruning"] * has_distance
         cells = [_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
-        return _table(headings, cells, section_before_last=True)
+        return "\n".join(
+            [_table(headings, cells, section_before_last=True), *self._left_alone()]
+        )
+
+    def _left_alone(self) -> list[str]:
+        """One line for each reason, with how many weights it covers and which."""
+        lines = []
+        for reason in sorted({row.reason for row in self.skipped}):
+            found = [row for row in self.skipped if row.reason == reason]
+            size = sum(math.prod(row.shape) for row in found)
+            names = ", ".join(row.label for row in found[:4])
+            more = f" and {len(found) - 4} more" * (len(found) > 4)
+            line = f"left alone, {reason}: {size:,} weights ({names}{more})"
+            lines += textwrap.wrap(line, 100, subsequent_indent="    ")
+        return lines
 
     def __repr__(self) -> str:
         return str(self)
 
 
-def sparsity(
-    model: keras.Model, *, select: Callable[[Any], bool] | None = None
-) -> SparsityReport:
+def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
     """How sparse a model is, matrix by matrix.
 
     Args:
         model: A built Keras model.
-        select: Function of a variable that is true for those to report. By default the
-            ones that `MagnitudePruning` prunes by default.
+        select: What to report, as in `MagnitudePruning`; by default what that prunes by
+            default.
 
     Returns:
         A `SparsityReport`: `print` shows a table, `rows` and `to_dicts()` hold the data.
@@ -116,7 +133,11 @@ def sparsity(
     8
     """
     variables = prunable_variables(model, select)
-    return SparsityReport(tuple(_row(v, _label(v.path, model)) for v in variables))
+    rows = tuple(_row(v, _label(v.path, model)) for v in variables)
+    left = tuple(
+        row._replace(label=_label(row.path, model)) for row in skipped(model, variables)
+    )
+    return SparsityReport(rows, left)
 
 
 def _row(variable: Any, label: str) -> SparsityRow:

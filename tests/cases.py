@@ -157,6 +157,8 @@ SCHEDULES = {
     "cubic_from_half": (km.schedules.Cubic(0.5), [0.5, 0.7890625, 0.9375, 0.9921875, 1]),
 }
 
+REGROWTHS = [km.pruning.RigL(0.4), km.pruning.SET(0.2, seed=3)]
+
 L, K = km.layers, keras.layers
 FEATURES = 3
 # Layers that take sequences (batch, 6, FEATURES); each is made anew for each test.

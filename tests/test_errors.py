@@ -109,7 +109,7 @@ ROWS = [
     (lambda: km.MagnitudePruning(95), ValueError, ["[0, 1)", "95"]),
     (lambda: km.MagnitudePruning("0.9"), TypeError, ["`sparsity` must be a number"]),
     (lambda: km.MagnitudePruning(begin=3, end=2), ValueError, ["before `begin`"]),
-    (lambda: km.MagnitudePruning(select="kernel"), TypeError, ["function of a variable"]),
+    (lambda: km.MagnitudePruning(select=3), TypeError, ["function of a variable"]),
     (lambda: attach(model(), select=lambda v: False), ValueError, ["Nothing to prune",
         "sequential/simple_rnn"]),
     (lambda: attach(model(compiled=False)), ValueError, ["`model.compile("]),

@@ -27,6 +27,7 @@ ORDER = [
     "pruning",
     "report",
     "callbacks",
+    "compression",
 ]
 
 
@@ -73,6 +74,7 @@ def test_every_registered_object_has_a_case():
         km.manifolds: {type(case.manifold) for case in cases.MANIFOLDS.values()},
         km.inhibitors: {type(row[0]) for row in cases.INHIBITORS.values()},
         km.schedules: {type(row[0]) for row in cases.SCHEDULES.values()},
+        km.pruning: {type(row) for row in cases.REGROWTHS},
     }
     for module, classes in rows.items():
         assert set(module.names.values()) == classes, module.__name__

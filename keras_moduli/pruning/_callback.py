@@ -1,26 +1,28 @@
-"""Pruning in `model.fit`."""
+"""Pruning in `model.fit`, and in loops of one's own."""
 
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
-from keras_moduli import _checks, schedules
-from keras_moduli.pruning._held import HeldMasks
-from keras_moduli.pruning._ranking import Variable, prunable_variables
-
-# The paper's runs prune to the last epoch, end broken and need extra epochs.
-_PRUNING_SHARE = 0.75
+from keras_moduli.pruning import _granularity
+from keras_moduli.pruning._held import held_on
+from keras_moduli.pruning._plan import Plan
+from keras_moduli.pruning._pruner import Pruner
+from keras_moduli.pruning._regrowth import Regrowth
+from keras_moduli.pruning._selection import Select, prunable_variables
+from keras_moduli.regularizers import geometry_of
 
 
 class MagnitudePruning(keras.callbacks.Callback):
     """Sets the smallest weights to zero, more of them as training goes on.
 
-    At the start of each epoch e from `begin` to `end` the weights of smallest magnitude
-    among *all* chosen kernels are set to zero, in number
+    At each update, from `begin` to `end`, the weights of smallest magnitude among *all*
+    chosen kernels are set to zero, in number
 
-        round(sparsity · schedule((e − begin) / (end − begin)) · N)
+        round(sparsity · schedule((t − begin) / (end − begin)) · N)
 
     out of N, ties included, but never the last weight of a kernel. They stay exactly
     zero through every optimizer step until more are pruned. Exact zeros that a kernel
@@ -31,21 +33,54 @@ class MagnitudePruning(keras.callbacks.Callback):
     weights, beside any constraint that these have. Afterwards both are as they were,
     and a saved file holds nothing but ordinary weights.
 
+    `logs["sparsity"]` has the fraction of zeros at the end of each epoch, and
+    `logs["penalty"]` what the geometry of the model costs, if it has one.
+
     Args:
-        sparsity: Fraction of zeros at the end, in [0, 1).
+        sparsity: Fraction of zeros at the end, in [0, 1); 0.9 by default.
         schedule: `"cubic"`, `"linear"` (the paper's), `"constant"`, `"one_shot"`, a
-            `keras_moduli.schedules.Schedule`, or a function of progress in [0, 1].
-        begin: Epoch at which pruning starts, counted from 0.
-        end: Epoch at whose start the final sparsity is reached. By default after three
-            quarters of all epochs, so that the network recovers at its final mask.
-        select: Function of a variable (with `path`, `name`, `shape`) that is true for
-            those to prune. By default every kernel, recurrent kernel and embedding
-            matrix, and never a bias, a norm's scale or the placement of neurons.
+            `keras_moduli.schedules.Schedule`, its config, or a function of progress in
+            [0, 1].
+        begin: Epoch or step at which pruning starts, counted from 0. A step is one
+            update of the weights, as `optimizer.iterations` counts them.
+        end: Epoch or step at whose start the final sparsity is reached. By default after
+            three quarters of the run, so that the network recovers at its final mask.
+        frequency: Update every so many epochs or steps, and at `end`. By default at each
+            epoch, or every 100 steps.
+        unit: `"epoch"` or `"step"`: what `begin`, `end` and `frequency` count.
+        scope: Which weights compete. `"global"`: all of them; `"layer"`: those of each
+            kernel, so that all are equally sparse; `"gate"`: those of each gate of each
+            kernel; `"erk"`: those of each kernel, with densities in proportion to
+            Σ shape / Π shape (Erdős–Rényi–Kernel).
+        select: What to prune. `"kernels"`, the default: every kernel, recurrent kernel
+            and embedding matrix, and never a bias, a norm's scale or the placement of
+            neurons. `"recurrent"`: recurrent kernels. A regular expression, or a list,
+            searched for in the paths of the same variables and of others that are not
+            named as kernels. A function of a variable (with `path`, `name`, `shape`),
+            true for those to prune. A dict from any of these strings to the final
+            sparsity of what it matches, in place of `sparsity`.
+        block: (b, c) to prune blocks of b inputs and c outputs at once, by their root
+            mean square. All axes of a kernel but the last count as inputs.
+        balanced: Whether every column of blocks keeps equally many: what the fast layers
+            of `keras_moduli` need. Without `block`, every output keeps equally many
+            weights.
+        pattern: (n, m) to keep n of every m consecutive inputs to an output, as in
+            (2, 4). The final sparsity is then 1 − n/m.
+        pad: Whether the last blocks or groups of a kernel may be smaller.
+        score: What ranks weights: `"magnitude"`, the default; `"geometric"`, the
+            magnitude divided by the relative coefficient of the distance that a weight
+            spans; or a function from a variable to an array of its shape, not negative,
+            highest for what is to be kept.
+        regrow: `"rigl"`, `"set"`, or a `keras_moduli.pruning.Regrowth`: at each update
+            some of the kept weights make room for pruned ones, so that masks move.
+        reset_moments: Whether the optimizer forgets its moments of a weight that is
+            pruned or comes back.
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If an argument is out of range; when training starts, if the model
-            is not compiled, or nothing is selected.
+        ValueError: If an argument is out of range or does not go with another; when
+            training starts, if the model is not compiled, a selection matches nothing or
+            overlaps with another, or blocks do not divide a kernel.
 
     Example:
 
@@ -58,115 +93,246 @@ class MagnitudePruning(keras.callbacks.Callback):
     >>> km.sparsity(model).total.zeros  # round(0.9 · 304)
     274
 
+    In a loop of one's own, `attach` before the step is compiled, `update` before each
+    step, and `release` at the end:
+
+    >>> pruning = km.MagnitudePruning(0.95, unit="step", end=100)
+    >>> pruning.attach(model)
+    >>> for step in range(120):
+    ...     changed = pruning.update(step)
+    ...     loss = model.train_on_batch(x, y)
+    >>> pruning.release()
+    >>> km.sparsity(model).total.zeros
+    289
+
     Source: Zhu and Gupta, "To prune, or not to prune", 2017; the global ranking and the
     linear schedule from Mackey et al., 2024.
     """
 
     def __init__(
         self,
-        sparsity: float = 0.9,
+        sparsity: float | None = None,
         *,
-        schedule: str | Callable[[float], float] = "cubic",
+        schedule: str | dict[str, Any] | Callable[[float], float] = "cubic",
         begin: int = 0,
         end: int | None = None,
-        select: Callable[[Variable], bool] | None = None,
+        frequency: int | None = None,
+        unit: str = "epoch",
+        scope: str = "global",
+        select: Select = None,
+        block: tuple[int, int] | None = None,
+        balanced: bool = False,
+        pattern: tuple[int, int] | None = None,
+        pad: bool = False,
+        score: str | Callable[[Any], Any] | None = None,
+        regrow: str | dict[str, Any] | Regrowth | None = None,
+        reset_moments: bool = True,
     ) -> None:
         super().__init__()
-        self.sparsity = _checks.real("sparsity", sparsity, minimum=0.0)
-        if self.sparsity >= 1:
-            raise ValueError(
-                "`sparsity` is the fraction of weights set to zero, in [0, 1): 0.9 for "
-                f"90 %. Received: sparsity={sparsity!r}"
+        self.plan = Plan(schedule, begin, end, frequency, unit)
+        self.pruner = Pruner(
+            sparsity,
+            scope,
+            select,
+            _granularity.get(block, balanced, pattern, pad),
+            score,
+            regrow,
+            reset_moments,
+        )
+        self._position: int | None = None
+
+    # In a loop of one's own.
+
+    def attach(
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
+    ) -> None:
+        """Puts masks in force, before a training step of one's own is compiled.
+
+        On JAX, read `optimizer.variables` after this: the masks are among them. `fit`
+        does all this itself.
+
+        Args:
+            model: A built model.
+            optimizer: The optimizer whose `apply` trains it; by default the one that the
+                model is compiled with.
+
+        Raises:
+            ValueError: As when `fit` starts; if `end` is not given.
+        """
+        self.release()
+        self.plan.settle(None)
+        for held in held_on(prunable_variables(model, self.pruner.select)):
+            warnings.warn(
+                f"Takes off the masks that another MagnitudePruning has left on "
+                f"{[v.path for v in held.variables]}.",
+                stacklevel=2,
             )
-        self.schedule = schedules.get(schedule)
-        self.begin = _checks.integer("begin", begin, minimum=0)
-        self.end = end
-        if end is not None:
-            self.end = _checks.integer("end", end, minimum=0)
-            if self.end < self.begin:
-                raise ValueError(
-                    "`end` must not be before `begin`. "
-                    f"Received: begin={begin}, end={end}"
-                )
-        if select is not None and not callable(select):
-            raise TypeError(
-                "`select` must be a function of a variable, such as "
-                "`lambda v: v.name == 'recurrent_kernel'`. "
-                f"Received: select={select!r}"
-            )
-        self.select = select
-        self._held: HeldMasks | None = None
+            held.release()
+        self.pruner.attach(model, optimizer).running = True
+
+    def due(self, position: int) -> bool:
+        """Whether `update` would prune. Touches nothing.
+
+        Args:
+            position: Epochs or steps done so far; what `unit` says.
+        """
+        return (
+            self._position is None or self.plan.due(position, self._position) is not None
+        )
+
+    def update(self, position: int) -> bool:
+        """Prunes if that is due, before an epoch or a step begins.
+
+        On JAX, where the state of a step is outside of the variables, write it back to
+        them before and read it again after this, wherever `due(position)`.
+
+        Args:
+            position: Epochs or steps done so far; what `unit` says.
+
+        Returns:
+            Whether masks or weights may have changed.
+        """
+        if self.pruner.held is None:
+            raise ValueError("Call `attach(model, optimizer)` before `update`.")
+        if not self.due(position):
+            return False
+        first, since = self._position is None, self._position
+        self._position = position
+        if first:
+            self.pruner.held.adopt_zeros()
+        due = self.plan.due(position, since)
+        if due is not None:
+            # A resumed run has exchanged weights before, unless it is due just now.
+            exchange = not first or due == position
+            self.pruner.prune(self.plan, due, exchange=exchange)
+        return True
+
+    def release(self) -> None:
+        """Takes the masks off. The weights stay pruned, and train as any from now on."""
+        self.pruner.release()
+        self._position = None
+
+    # In `fit`.
 
     def set_model(self, model: keras.Model) -> None:
         """Attaches the masks; `fit` calls this before it compiles its step."""
         super().set_model(model)
-        self._scheduled = 0.0
-        if self._held is not None:
-            return
+        self.release()
+        self._reached: int | None = None
         if model.built or keras.backend.backend() != "tensorflow":
-            self._attach()
+            self._attach_in_fit()
         else:
             model.train_function = self._build_then_train
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Settles when pruning ends."""
-        epochs = self.params["epochs"]
-        self._last = self.end
-        if self._last is None:
-            self._last = max(self.begin, int(_PRUNING_SHARE * epochs))
-        if self._last >= epochs:
-            warnings.warn(
-                f"The final sparsity is reached at the start of epoch {self._last} "
-                f"(counted from 0), which a run of {epochs} epochs never begins. Train "
-                "longer or lower `begin` and `end`.",
-                stacklevel=2,
-            )
-        elif self._last == 0 and self.sparsity > 0:
-            warnings.warn(
-                "All pruning happens before the first step of training. Train for more "
-                "epochs so that weights are ranked after they have learned.",
-                stacklevel=2,
-            )
+        if self.pruner.held is not None:
+            self.pruner.held.running = True
+        length = self.params["epochs"]
+        if self.plan.unit == "step":
+            steps = self.params["steps"]
+            length = None if steps is None else length * steps
+        self.plan.settle(length)
+        if self.pruner.sparsity > 0:
+            self.plan.warn(length)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prunes to what the schedule wants for this epoch."""
-        if epoch >= self.begin:
-            self._scheduled = self.sparsity * self._fraction(epoch)
-            self._prune()
+        if self.plan.unit == "epoch":
+            self._update_in_fit(epoch)
+        else:
+            self._epoch_step = int(self.model.optimizer.iterations)
+            self._epoch_batch: int | None = None
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, float] | None = None
+    ) -> None:
+        """Prunes to what the schedule wants for this step."""
+        if self.plan.unit == "step":
+            if self._epoch_batch is None:
+                self._epoch_batch = batch
+            # Not read from the optimizer, which on JAX would mean to write back its state
+            # before each step.
+            done = batch - self._epoch_batch
+            every = self._model.optimizer.gradient_accumulation_steps or 1
+            self._update_in_fit(self._epoch_step + done // every)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the fraction of zeros as `logs["sparsity"]`."""
-        if logs is not None and self._held is not None:
-            logs["sparsity"] = self._held.sparsity
+        """Reports the fraction of zeros and the penalty by distance."""
+        if logs is None or self.pruner.held is None:
+            return
+        variables = self.model.trainable_variables
+        masks = [mask for held in held_on(variables) for mask in held.numpy()]
+        kept, size = sum(int(m.sum()) for m in masks), sum(m.size for m in masks)
+        logs["sparsity"] = 1.0 - kept / size
+        penalties = [(geometry_of(v), v) for v in variables]
+        costs = [float(ops.convert_to_numpy(p(v))) for p, v in penalties if p is not None]
+        if costs:
+            logs["penalty"] = sum(costs)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Leaves the weights pruned and the optimizer as it was."""
-        if self._held is not None:
-            self._held.release()
-            self._held = None
+        self.release()
 
-    def _attach(self) -> None:
-        variables = prunable_variables(self._model, self.select)
-        self._held = HeldMasks(self._model, variables)
+    def _attach_in_fit(self) -> None:
+        model = self._model
+        try:
+            for held in held_on(model.trainable_variables):
+                if held.running:  # of a `fit` that was interrupted
+                    held.release()
+            chosen = prunable_variables(model, self.pruner.select)
+            if twice := held_on(chosen):
+                taken = {id(v) for held in twice for v in held.variables}
+                raise ValueError(
+                    "Two MagnitudePruning callbacks select the same weights: "
+                    f"{[v.path for v in chosen if id(v) in taken]}. Make their `select` "
+                    "disjoint."
+                )
+            self.pruner.attach(model, None)
+        except Exception:
+            # Another pruner of this list may be attached already, and will never start.
+            for held in held_on(model.trainable_variables):
+                held.release()
+            raise
 
-    def _prune(self) -> None:
-        _ = self.model  # JAX: writes the compiled step's state back to the model
-        if self._held is not None:
-            self._held.prune(self._scheduled)
+    def _update_in_fit(self, position: int) -> None:
+        self._reached = position
+        if self.pruner.held is not None and self.due(position):
+            _ = self.model  # JAX: writes the compiled step's state back to the model
+            self.update(position)
 
     def _build_then_train(self, iterator: Any) -> Any:
         """The first train function on TensorFlow, where `fit` builds inside the step."""
         inputs = keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0]
         self._model(keras.tree.map_structure(_symbolic, inputs))
-        self._attach()
-        self._prune()
+        self._attach_in_fit()
+        assert self.pruner.held is not None
+        assert self._reached is not None
+        self.pruner.held.running = True
+        self.update(self._reached)
         return self._model.train_function(iterator)
 
-    def _fraction(self, epoch: int) -> float:
-        assert self._last is not None
-        if epoch >= self._last:
-            return float(self.schedule(1.0))
-        return float(self.schedule((epoch - self.begin) / (self._last - self.begin)))
+
+class KeepZeros(MagnitudePruning):
+    """Holds what is zero at zero while a pruned model trains on, and prunes nothing.
+
+    Args:
+        select: As in `MagnitudePruning`.
+
+    Example:
+
+    >>> import keras, numpy as np, keras_moduli as km
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> model.set_weights([np.eye(4, 3), np.zeros(3)])
+    >>> model.compile("adam", "mse")
+    >>> x, y = np.ones((8, 4)), np.ones((8, 3))
+    >>> history = model.fit(x, y, callbacks=[km.KeepZeros()], verbose=0)
+    >>> km.sparsity(model).total.zeros
+    9
+    """
+
+    def __init__(self, select: Select = None) -> None:
+        super().__init__(0.0, select=select)
 
 
 def _symbolic(spec: Any) -> keras.KerasTensor:

@@ -1,8 +1,7 @@
 """Masks that hold inside the compiled step, on every backend."""
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -10,18 +9,30 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _optimizers as optimizers
-from keras_moduli.pruning._ranking import Mask, Variable, magnitude_masks
+from keras_moduli.pruning._ranking import Mask
+
+Variable = Any
 
 
 class _Masked(keras.constraints.Constraint):
-    """Multiplies by a mask, after the constraint that the weight has anyway."""
+    """Multiplies by a mask, after the constraint that the weight has anyway.
 
-    def __init__(self, mask: Variable, inner: Callable[[Any], Any] | None) -> None:
+    The running means of the weight are masked beside it: an optimizer updates them before
+    it applies constraints, with what the weight would be without.
+    """
+
+    def __init__(
+        self, held: "HeldMasks", mask: Variable, inner: Any, averages: list[Variable]
+    ) -> None:
+        self.held = held
         self.mask = mask
         self.inner = inner
+        self.averages = averages
 
     def __call__(self, weight: Any) -> Any:
         weight = weight if self.inner is None else self.inner(weight)
+        for average in self.averages:
+            average.assign(_masked(average, self.mask))
         return _masked(weight, self.mask)
 
 
@@ -30,130 +41,174 @@ def _masked(weight: Any, mask: Variable) -> Any:
 
 
 class HeldMasks:
-    """Masks in force on a model: held by its optimizer, applied after each step.
+    """Masks in force on some weights: held by the optimizer, applied after each step.
 
     On JAX a compiled step sees only the trainable and the optimizer's variables while
     it applies updates, and on TensorFlow it is traced once: a mask in any other place is
     silently frozen. So masks are variables of the optimizer that does the updates.
+
+    Args:
+        variables: The weights.
+        optimizer: The optimizer of these, and perhaps of others.
+        changed: Called when the masks are in place, and when they are gone.
     """
 
-    def __init__(self, model: keras.Model, variables: list[Variable]) -> None:
-        self.model = model
-        self.variables = variables
-        optimizer = _built_optimizer(model)
-        _release_stale(model.trainable_variables)
-        self.chain = list(optimizers.chain(optimizer))
-        self.owner = self.chain[-1]
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        optimizer: Any,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.variables = list(variables)
+        self.optimizer = optimizer
+        self.running = False
+        self._active = True
+        self._changed = changed
+        self._chain = list(optimizers.chain(optimizer))
         self.masks = [self._add_mask(variable) for variable in variables]
-        for variable, mask in zip(variables, self.masks, strict=True):
-            variable.constraint = _Masked(mask, variable.constraint)
-            variable.constraint.held = self
-        for part in self.chain:
-            _save_without_masks(part, self)
-        self.apply()
-        model.make_train_function(force=True)
+        for variable, mask in zip(self.variables, self.masks, strict=True):
+            averages = list(self._slots(variable, averages=True))
+            variable.constraint = _Masked(self, mask, variable.constraint, averages)
+        for part in self._chain:
+            _hide(part, self)
+        self._changed()
 
     def _add_mask(self, variable: Variable) -> Variable:
-        mask = self.owner.add_variable(
+        return self._chain[-1].add_variable(
             shape=variable.shape,
             initializer="ones",
             dtype="bool",
             layout=getattr(variable, "_layout", None),
             name=f"{variable.path.replace('/', '_')}_mask",
         )
-        nonzero = ops.convert_to_numpy(variable.value) != 0
-        # Pruning always keeps a weight, so a kernel of nothing but zeros is one that was
-        # initialized so, and must be let learn.
-        if nonzero.any():
-            mask.assign(nonzero)
-        return mask
 
-    @property
-    def sparsity(self) -> float:
-        """The fraction of weights that are masked."""
-        kept = sum(int(mask.sum()) for mask in self._numpy_masks())
-        return 1.0 - kept / self._size
+    def adopt_zeros(self) -> None:
+        """Takes exact zeros for what an earlier run has pruned."""
+        for variable, mask in zip(self.variables, self.masks, strict=True):
+            nonzero = ops.convert_to_numpy(variable.value) != 0
+            # Pruning always keeps a weight, so a kernel of nothing but zeros is one that
+            # was initialized so, and must be let learn.
+            if nonzero.any():
+                mask.assign(nonzero)
+        self.apply()
 
-    @property
-    def _size(self) -> int:
-        return sum(int(np.prod(variable.shape)) for variable in self.variables)
+    def numpy(self) -> list[Mask]:
+        """The masks as arrays, true for what is kept."""
+        return [np.array(ops.convert_to_numpy(mask.value)) for mask in self.masks]
 
-    def _numpy_masks(self) -> list[Mask]:
-        return [ops.convert_to_numpy(mask.value) for mask in self.masks]
+    def assign(self, masks: Sequence[Mask], *, reset_moments: bool) -> None:
+        """Puts other masks in force.
 
-    def prune(self, sparsity: float) -> None:
-        """Masks more weights, until the given fraction is zero."""
-        weights = [ops.convert_to_numpy(variable.value) for variable in self.variables]
-        zeros = round(sparsity * self._size)
-        masks = magnitude_masks(weights, self._numpy_masks(), zeros)
-        for variable, new in zip(self.masks, masks, strict=True):
-            variable.assign(new)
+        Args:
+            masks: Arrays, true for what is kept.
+            reset_moments: Whether the optimizer forgets what it knows of weights that go
+                or come.
+        """
+        before = self.numpy()
+        for i, (old, new) in enumerate(zip(before, masks, strict=True)):
+            moved = old != new
+            if not moved.any():
+                continue
+            self.masks[i].assign(new)
+            if reset_moments:
+                for state in self._slots(self.variables[i]):
+                    state.assign(ops.where(moved, 0.0, state.value))
         self.apply()
 
     def apply(self) -> None:
         """Zeroes the masked weights now; the step does so from the next update on."""
         for variable, mask in zip(self.variables, self.masks, strict=True):
             variable.assign(_masked(variable, mask))
+            for average in self._slots(variable, averages=True):
+                average.assign(_masked(average, mask))
 
     def release(self) -> None:
         """Takes the masks off again. The weights keep their zeros."""
-        self.apply()  # a moving average, written back at the end of fit, undoes them
+        if not self._active:
+            return
+        self._active = False
+        self.apply()
         for variable in self.variables:
-            variable.constraint = variable.constraint.inner
-        for part in self.chain:
-            del part.save_own_variables, part.load_own_variables
-        self._untrack()
-        self.model.make_train_function(force=True)
+            _take_off(variable, self)
+        for part in self._chain:
+            _unhide(part, self)
+        self.untrack()
+        self._changed()
 
-    @contextlib.contextmanager
-    def hidden(self) -> Iterator[None]:
-        """Takes the masks off the optimizer's list of variables for a moment."""
-        self._untrack()
-        try:
-            yield
-        finally:
-            for mask in self.masks:
-                self.owner._track_variable(mask)
+    def _slots(self, variable: Variable, *, averages: bool = False) -> Iterator[Variable]:
+        part = optimizers.of_variable(self.optimizer, variable)
+        for state in optimizers.slots(part, variable):
+            if state.path.endswith("_average") == averages:
+                yield state
 
-    def _untrack(self) -> None:
-        # Keras has no public way to take a variable off an optimizer; `hidden` and this
-        # are the only places that know the private one.
+    def untrack(self) -> None:
+        """Takes the masks off the optimizer's list of variables."""
+        # Keras has no public way to do that; this and `track` are the only places that
+        # know the private ones.
         for mask in self.masks:
-            self.owner._untrack_variable(mask)
+            self._chain[-1]._untrack_variable(mask)
+
+    def track(self) -> None:
+        """Puts them on it again."""
+        for mask in self.masks:
+            self._chain[-1]._track_variable(mask)
 
 
-def _built_optimizer(model: keras.Model) -> Any:
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        raise ValueError(
-            f"Model {model.name!r} has no optimizer, which holds the masks. Call "
-            "`model.compile(optimizer, loss)` first."
-        )
-    if not optimizer.built:
-        optimizer.build(model.trainable_variables)
-    return optimizer
-
-
-def _release_stale(variables: Iterable[Variable]) -> None:
-    """Takes off what a `fit` that was interrupted has left behind."""
+def held_on(variables: Iterable[Variable]) -> list[HeldMasks]:
+    """The masks that are in force on some weights, each set once."""
+    found: dict[int, HeldMasks] = {}
     for variable in variables:
-        if isinstance(variable.constraint, _Masked):
-            variable.constraint.held.release()
+        found |= {id(part.held): part.held for part in _layers(variable.constraint)}
+    return list(found.values())
 
 
-def _save_without_masks(optimizer: Any, held: HeldMasks) -> None:
-    """Saves and loads the optimizer's own variables only.
+def _layers(constraint: Any) -> Iterator[_Masked]:
+    while isinstance(constraint, _Masked):
+        yield constraint
+        constraint = constraint.inner
+
+
+def _take_off(variable: Variable, held: HeldMasks) -> None:
+    # Not always the outermost: whoever came later wraps it.
+    outer = None
+    for part in _layers(variable.constraint):
+        if part.held is not held:
+            outer = part
+        elif outer is None:
+            variable.constraint = part.inner
+        else:
+            outer.inner = part.inner
+
+
+def _hide(optimizer: Any, held: HeldMasks) -> None:
+    """Makes an optimizer save and load its own variables only.
 
     Otherwise Keras drops the whole state on loading, because the counts differ.
     """
+    if not hasattr(optimizer.save_own_variables, "hidden"):
+        hidden: list[HeldMasks] = []
+        for name in ("save_own_variables", "load_own_variables"):
+            setattr(optimizer, name, _without(hidden, getattr(optimizer, name)))
+    optimizer.save_own_variables.hidden.append(held)
 
-    def without_masks(method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def wrapper(store: Any) -> Any:
-            with held.hidden():
-                return method(store)
 
-        return wrapper
+def _unhide(optimizer: Any, held: HeldMasks) -> None:
+    hidden = optimizer.save_own_variables.hidden
+    hidden.remove(held)
+    if not hidden:
+        del optimizer.save_own_variables, optimizer.load_own_variables
 
-    optimizer.save_own_variables = without_masks(optimizer.save_own_variables)
-    optimizer.load_own_variables = without_masks(optimizer.load_own_variables)
+
+def _without(hidden: list[HeldMasks], method: Callable[[Any], Any]) -> Any:
+    @functools.wraps(method)
+    def wrapper(store: Any) -> Any:
+        for held in hidden:
+            held.untrack()
+        try:
+            return method(store)
+        finally:
+            for held in hidden:  # in the order that a compiled step has them in
+                held.track()
+
+    wrapper.hidden = hidden  # type: ignore[attr-defined]
+    return wrapper

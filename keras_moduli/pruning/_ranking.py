@@ -1,54 +1,19 @@
-"""Which weights to prune, and which of them first."""
+"""Which weights go first, and which come back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-Variable = Any
+from keras_moduli.pruning._granularity import Granularity, Units, Weights
+
+Array = NDArray[Any]
 Mask = NDArray[np.bool_]
-
-# The names that Keras's layers give to what they multiply by.
-_KERNELS = ("kernel", "embeddings")
-
-
-def prunable_variables(
-    model: keras.Model, select: Callable[[Variable], bool] | None = None
-) -> list[Variable]:
-    """The weights of a model that pruning would choose.
-
-    Args:
-        model: A built Keras model.
-        select: As in `MagnitudePruning`.
-
-    Returns:
-        List of `keras.Variable`, in the order of `model.trainable_variables`.
-
-    Raises:
-        TypeError: If `model` is no Keras model.
-        ValueError: If the model is not built, or nothing is selected.
-    """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a keras.Model. Received: {model!r}")
-    variables = model.trainable_variables
-    if not variables:
-        raise ValueError(
-            f"Model {model.name!r} has no trainable weights yet. Build it first, by "
-            "`model.build(input_shape)` or by calling it on a batch."
-        )
-    chosen = [v for v in variables if (select or _is_kernel)(v)]
-    if not chosen:
-        raise ValueError(
-            "Nothing to prune: no trainable variable is selected. The model has "
-            f"{[v.path for v in variables]}. Pass `select=`, a function of a variable."
-        )
-    return chosen
 
 
 def magnitude_masks(
-    weights: Sequence[NDArray[Any]], masks: Sequence[Mask], zeros: int
+    weights: Sequence[Array], masks: Sequence[Mask], zeros: int
 ) -> list[Mask]:
     """Masks that keep all but the `zeros` weights of smallest magnitude.
 
@@ -64,26 +29,97 @@ def magnitude_masks(
         Boolean arrays of the same shapes: exactly `zeros` entries are false, or fewer if
         every array is down to one weight, or more if more are masked already.
     """
-    scores = np.concatenate(
-        [_scores(w, mask) for w, mask in zip(weights, masks, strict=True)]
-    )
-    zeros = min(max(zeros, int((scores < 0).sum())), scores.size - len(weights))
+    rows = [np.abs(weight).reshape(1, -1) for weight in weights]
+    flat = [mask.reshape(1, -1) for mask in masks]
+    found = pruned(rows, flat, zeros, Weights())
+    return [new.reshape(old.shape) for new, old in zip(found, masks, strict=True)]
+
+
+def pruned(
+    scores: Sequence[Array], masks: Sequence[Mask], zeros: int, granularity: Granularity
+) -> list[Mask]:
+    """Masks of matrices that are ranked together, with `zeros` weights masked in all.
+
+    Units of smallest score go first, to the number of zeros that is nearest. The best
+    unit of a matrix is never masked, and what is masked stays so.
+
+    Args:
+        scores: Matrices of scores that are not negative.
+        masks: The present masks, of the same shapes.
+        zeros: How many weights to mask.
+        granularity: What is masked at once.
+    """
+    units = _units(scores, masks, granularity)
+    for unit in units:
+        unit.scores[np.argmax(unit.scores)] = np.inf
+    return _masks(units, _keep(units, zeros), masks)
+
+
+def regrown(
+    scores: Sequence[Array],
+    potentials: Sequence[Array],
+    masks: Sequence[Mask],
+    fraction: float,
+    granularity: Granularity,
+) -> list[Mask]:
+    """Masks in which the worst `fraction` of the kept units has made room for others.
+
+    As many come back as go, those of highest potential. One that has just gone may come
+    back too, and a tie goes to what comes first.
+
+    Args:
+        scores: Matrices of scores that are not negative: the lowest go.
+        potentials: The same of what is expected of masked weights: the highest come back.
+        masks: The present masks.
+        fraction: Of the kept weights, in [0, 1].
+        granularity: What is masked at once.
+    """
+    size, kept = sum(m.size for m in masks), sum(int(m.sum()) for m in masks)
+    rest = pruned(scores, masks, size - kept + int(fraction * kept), granularity)
+    missing = kept - sum(int(m.sum()) for m in rest)
+    candidates = [~mask for mask in rest]
+    units = _units(potentials, candidates, granularity)
+    back = _masks(units, _keep(units, size - missing), candidates)
+    return [old | new for old, new in zip(rest, back, strict=True)]
+
+
+def _units(
+    scores: Sequence[Array], masks: Sequence[Mask], granularity: Granularity
+) -> list[Units]:
+    return [granularity.units(s, m) for s, m in zip(scores, masks, strict=True)]
+
+
+def _masks(units: list[Units], keep: Array, masks: Sequence[Mask]) -> list[Mask]:
+    parts = np.split(keep, np.cumsum([unit.scores.size for unit in units])[:-1])
+    return [
+        unit.mask(part).reshape(mask.shape) & mask
+        for unit, part, mask in zip(units, parts, masks, strict=True)
+    ]
+
+
+def _keep(units: list[Units], zeros: int) -> Array:
+    """Which units stay, so that `zeros` weights go: more if more are masked already."""
+    scores = np.concatenate([unit.scores for unit in units])
+    free, masked = np.isfinite(scores), scores < 0
+    if all(unit.sizes is None for unit in units):
+        count = int(min(max(zeros, masked.sum()), free.sum()))
+        return _all_but_lowest(scores, count)
+    sizes = np.concatenate([unit.sizes for unit in units])
+    order = np.argsort(scores, kind="stable")
+    sums = np.cumsum(np.concatenate([[0], sizes[order]]))
+    count = int(np.argmin(np.abs(sums - zeros)))
+    count = int(min(max(count, masked.sum()), free.sum()))
     keep = np.ones(scores.size, bool)
-    if zeros > 0:
-        threshold = np.partition(scores, zeros - 1)[zeros - 1]
+    keep[order[:count]] = False
+    return keep
+
+
+def _all_but_lowest(scores: Array, count: int) -> Array:
+    """The same as by sorting, in linear time."""
+    keep = np.ones(scores.size, bool)
+    if count > 0:
+        threshold = np.partition(scores, count - 1)[count - 1]
         keep[scores < threshold] = False
         tied = np.flatnonzero(scores == threshold)
-        keep[tied[: zeros - np.count_nonzero(~keep)]] = False
-    ends = np.cumsum([w.size for w in weights])
-    parts = np.split(keep, ends[:-1])
-    return [part.reshape(w.shape) for part, w in zip(parts, weights, strict=True)]
-
-
-def _scores(weight: NDArray[Any], mask: Mask) -> NDArray[Any]:
-    scores = np.where(mask, np.abs(weight.astype(np.float32)), -1.0).ravel()
-    scores[np.argmax(scores)] = np.inf
-    return scores
-
-
-def _is_kernel(variable: Variable) -> bool:
-    return variable.name.endswith(_KERNELS) and len(variable.shape) >= 2
+        keep[tied[: count - np.count_nonzero(~keep)]] = False
+    return keep

@@ -1,0 +1,134 @@
+"""Regrowth: masks that move, because pruned weights may come back."""
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_moduli import _checks, _optimizers
+from keras_moduli._registry import Configuration, Registry
+
+__all__ = ["SET", "Regrowth", "RigL", "regrowth"]
+
+Array = NDArray[Any]
+
+
+class Regrowth(Configuration, abc.ABC):
+    """At each update a fraction of the kept weights makes room for pruned ones.
+
+    The smallest go and as many come back, with the value 0 and no momentum, so that the
+    sparsity stays what the schedule wants. To write your own, make a frozen dataclass of
+    it and define the two methods.
+    """
+
+    @abc.abstractmethod
+    def fraction_at(self, progress: float) -> float:
+        """The fraction of the kept weights that is exchanged.
+
+        Args:
+            progress: 0 at the begin of pruning, 1 at its end.
+        """
+
+    @abc.abstractmethod
+    def potentials(
+        self, optimizer: Any, variables: Sequence[Any], position: int
+    ) -> list[Array]:
+        """What is expected of each weight if it came back: not negative, highest first.
+
+        Args:
+            optimizer: The optimizer, built.
+            variables: The pruned weights.
+            position: The epoch or step of this update.
+
+        Returns:
+            One array for each variable, of its shape.
+        """
+
+
+_registry = Registry("regrowth", Regrowth)  # type: ignore[type-abstract]
+regrowths = _registry.classes
+regrowth = _registry.get
+
+
+@_registry.register("rigl")
+@dataclass(frozen=True)
+class RigL(Regrowth):
+    """Back come the weights of largest gradient.
+
+    The fraction falls as f/2·(1 + cos πp) over the progress p. The gradient is read from
+    the optimizer's momentum, its running mean, which goes on for masked weights: Adam and
+    its kin, SGD and RMSprop with momentum, Lion.
+
+    Args:
+        fraction: f, the fraction of the kept weights that is exchanged at the begin.
+
+    Source: Evci et al., "Rigging the lottery", 2020; the momentum in place of one batch's
+    gradient from Dettmers and Zettlemoyer, "Sparse networks from scratch", 2019.
+    """
+
+    fraction: float = 0.3
+
+    def __post_init__(self) -> None:
+        self._set(fraction=_checks.fraction("fraction", self.fraction))
+
+    def fraction_at(self, progress: float) -> float:
+        """f/2·(1 + cos πp)."""
+        return self.fraction / 2 * (1 + math.cos(math.pi * progress))
+
+    def potentials(
+        self, optimizer: Any, variables: Sequence[Any], position: int
+    ) -> list[Array]:
+        """|momentum|."""
+        momenta = [_momentum(optimizer, variable) for variable in variables]
+        return [np.abs(ops.convert_to_numpy(state.value)) for state in momenta]
+
+
+@_registry.register("set")
+@dataclass(frozen=True)
+class SET(Regrowth):
+    """Back come random weights.
+
+    Args:
+        fraction: The fraction of the kept weights that is exchanged.
+        seed: Of the random numbers, together with the epoch or step of an update.
+
+    Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive
+    sparse connectivity inspired by network science", 2018.
+    """
+
+    fraction: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._set(
+            fraction=_checks.fraction("fraction", self.fraction),
+            seed=_checks.seed("seed", self.seed),
+        )
+
+    def fraction_at(self, progress: float) -> float:
+        """The same throughout, but none at the end, when what is kept must learn."""
+        return self.fraction * (progress < 1)
+
+    def potentials(
+        self, optimizer: Any, variables: Sequence[Any], position: int
+    ) -> list[Array]:
+        """Uniform random numbers."""
+        rng = np.random.RandomState((self.seed, position))
+        return [rng.uniform(size=tuple(variable.shape)) for variable in variables]
+
+
+def _momentum(optimizer: Any, variable: Any) -> Any:
+    part = _optimizers.of_variable(optimizer, variable)
+    for state in _optimizers.slots(part, variable):
+        if state.path.endswith(("_momentum", "_m")):
+            return state
+    raise ValueError(
+        f"RigL reads gradients from momentum, and {type(part).__name__} keeps none for "
+        f"{variable.path!r}. Compile with Adam or `SGD(momentum=0.9)`, or pass "
+        "`regrow='set'`."
+    )

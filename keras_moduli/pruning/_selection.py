@@ -1,0 +1,204 @@
+"""Which weights to prune, and why the others are left alone."""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_moduli import _checks
+from keras_moduli.layers import neuron_embeddings
+
+Variable = Any
+Choice = str | Sequence[str] | Callable[[Variable], bool]
+Select = Choice | dict[str, float] | None
+
+# The names that Keras's layers give to what they multiply by.
+_KERNELS = ("kernel", "embeddings")
+_NORMALIZATION = ("gamma", "beta", "scale", "moving_mean", "moving_variance")
+_NAMED: dict[str, Callable[[Variable], bool]] = {
+    "kernels": lambda v: v.name.endswith(_KERNELS) and len(v.shape) >= 2,
+    "recurrent": lambda v: v.name.endswith("recurrent_kernel"),
+}
+
+
+class Skipped(NamedTuple):
+    """A weight that pruning leaves alone.
+
+    Attributes:
+        path: Path of the variable.
+        label: The path, or what a report makes of it.
+        shape: Its shape.
+        reason: Why.
+    """
+
+    path: str
+    label: str
+    shape: tuple[int, ...]
+    reason: str
+
+
+def checked(select: Any) -> Select:
+    """`select` of `MagnitudePruning`, if it has a legal form."""
+    if select is None or callable(select):
+        return select
+    if isinstance(select, dict):
+        for pattern, value in select.items():
+            _checked_pattern(pattern)
+            if not 0 <= _checks.real(f"select[{pattern!r}]", value) < 1:
+                raise ValueError(
+                    f"`select[{pattern!r}]` is the fraction of weights set to zero, in "
+                    f"[0, 1). Received: {value!r}"
+                )
+        return select
+    patterns = [select] if isinstance(select, str) else select
+    if not isinstance(patterns, list | tuple) or not patterns:
+        raise TypeError(
+            "`select` must be 'kernels', 'recurrent', a regular expression over variable "
+            "paths or a list of them, a function of a variable such as "
+            "`lambda v: v.name == 'recurrent_kernel'`, or a dict from regular expression "
+            f"to final sparsity. Received: select={select!r}"
+        )
+    for pattern in patterns:
+        _checked_pattern(pattern)
+    return select
+
+
+def _checked_pattern(pattern: Any) -> None:
+    if not isinstance(pattern, str):
+        raise TypeError(
+            "`select` must name variables by strings, regular expressions over their "
+            f"paths. Received: {pattern!r}"
+        )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f"`select` has a malformed regular expression: {error}. Received: {pattern!r}"
+        ) from None
+
+
+def prunable_variables(model: keras.Model, select: Select = None) -> list[Variable]:
+    """The weights of a model that pruning would choose.
+
+    Args:
+        model: A built Keras model.
+        select: As in `MagnitudePruning`.
+
+    Returns:
+        List of `keras.Variable`, in the order of `model.trainable_variables`.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the model is not built, nothing is selected, a pattern matches
+            nothing, or two entries of a dict match the same variable.
+    """
+    return [variable for variable, _ in target_sparsities(model, select)]
+
+
+def target_sparsities(
+    model: keras.Model, select: Select
+) -> list[tuple[Variable, float | None]]:
+    """The chosen weights, each with the sparsity that `select` gives it, if it does."""
+    if not isinstance(model, keras.Model):
+        raise TypeError(f"Expected a keras.Model. Received: {model!r}")
+    variables = model.trainable_variables
+    if not variables:
+        raise ValueError(
+            f"Model {model.name!r} has no trainable weights yet. Build it first, by "
+            "`model.build(input_shape)` or by calling it on a batch."
+        )
+    if select is None or callable(select):
+        found: list[tuple[Variable, float | None]]
+        found = [(v, None) for v in variables if (select or _NAMED["kernels"])(v)]
+    else:
+        legal = [v for v in variables if _never(model, v) is None]
+        found = _matches(select, legal)
+    if not found:
+        raise ValueError(
+            "Nothing to prune: no trainable variable is selected. The model has "
+            f"{[v.path for v in variables]}. Pass `select=`, a function of a variable."
+        )
+    return found
+
+
+def _matches(
+    select: Any, variables: list[Variable]
+) -> list[tuple[Variable, float | None]]:
+    patterns = [select] if isinstance(select, str) else select
+    matching: dict[int, str] = {}  # by index: variables compare by their values
+    for pattern in patterns:
+        indices = [i for i, v in enumerate(variables) if _matcher(pattern)(v)]
+        if not indices:
+            raise ValueError(_no_match(pattern, [v.path for v in variables]))
+        twice = next((i for i in indices if i in matching), None)
+        if isinstance(select, dict) and twice is not None:
+            raise ValueError(
+                f"`select` gives two sparsities to {variables[twice].path!r}, which both "
+                f"{matching[twice]!r} and {pattern!r} match. Make one of them narrower; "
+                "`$` ends a path."
+            )
+        matching |= dict.fromkeys(indices, pattern)
+    values = select if isinstance(select, dict) else {}
+    return [(variables[i], values.get(matching[i])) for i in sorted(matching)]
+
+
+def _matcher(pattern: str) -> Callable[[Variable], bool]:
+    expression = re.compile(pattern)
+    return _NAMED.get(pattern, lambda v: expression.search(v.path) is not None)
+
+
+def _no_match(pattern: str, paths: list[str]) -> str:
+    near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.0)
+    return (
+        f"`select` matches no weight that can be pruned: {pattern!r} is found in no "
+        f"path. The nearest paths are {near}."
+    )
+
+
+def skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skipped, ...]:
+    """The weights of a model that are not among the chosen, with the reasons.
+
+    Args:
+        model: A built Keras model.
+        chosen: What is pruned.
+    """
+    taken = {id(v) for v in chosen}
+    return tuple(
+        Skipped(v.path, v.path, tuple(v.shape), _reason(model, v))
+        for v in model.weights
+        if id(v) not in taken and math.prod(v.shape) > 1
+    )
+
+
+def _reason(model: keras.Model, variable: Variable) -> str:
+    if (reason := _never(model, variable)) is not None:
+        return reason
+    if not _NAMED["kernels"](variable):
+        return "not named as a kernel: choose it by `select`"
+    return "not trainable" if not variable.trainable else "not selected"
+
+
+def _never(model: keras.Model, variable: Variable) -> str | None:
+    """Why no pattern selects this weight, whatever it matches."""
+    if any(variable is e.points for e in neuron_embeddings(model)):
+        return "places of neurons"
+    if "bias" in variable.name:
+        return "bias"
+    if variable.name in _NORMALIZATION:
+        return "normalization"
+    return "has one axis" if len(variable.shape) < 2 else None
+
+
+def gates(model: keras.Model, variable: Variable) -> int:
+    """How many gates lie side by side in a kernel: 3 in a GRU's, 4 in an LSTM's, else 1.
+
+    A recurrent kernel is (units, gates · units), and the input kernel beside it as wide.
+    """
+    recurrent = variable.path.rpartition("/")[0] + "/recurrent_kernel"
+    for sibling in model.trainable_variables:
+        if sibling.path == recurrent and sibling.shape[-1] == variable.shape[-1]:
+            return max(1, sibling.shape[-1] // sibling.shape[0])
+    return 1
