@@ -19,7 +19,7 @@ def installed(backend):
     return importlib.util.find_spec(backend) is not None
 
 
-def run_on(backend, module, *arguments):
+def run_on(backend, module, *arguments, ok=True):
     """Runs a module of the tests in a process of its own, on a given backend."""
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -30,7 +30,8 @@ def run_on(backend, module, *arguments):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0 or not ok, done.stderr[-3000:]
+    return done
 
 
 def gradient(function, *arrays):
