@@ -74,3 +74,72 @@ def _torch_gradient(function, arrays):
         np.zeros_like(a) if g is None else g.detach().numpy()
         for g, a in zip(gradients, arrays, strict=True)
     ]
+
+
+def custom_loop(model, optimizer, x, y, steps, before):
+    """A training loop of one's own, as each backend's guide writes it.
+
+    `before` is called before each step, with its number and two functions that write the
+    state of the step back to the variables and read it again.
+    """
+    globals()[f"_{CURRENT}_loop"](model, optimizer, x, y, steps, before)
+
+
+def _jax_loop(model, optimizer, x, y, steps, before):
+    import jax
+
+    def loss(trainable, fixed):
+        predicted, fixed = model.stateless_call(trainable, fixed, x)
+        return keras.ops.mean((predicted - y) ** 2), fixed
+
+    @jax.jit
+    def step(state):
+        trainable, fixed, slots = state
+        (_, fixed), gradients = jax.value_and_grad(loss, has_aux=True)(trainable, fixed)
+        trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
+        return trainable, fixed, slots
+
+    lists = (
+        lambda: model.trainable_variables,
+        lambda: model.non_trainable_variables,
+        lambda: optimizer.variables,
+    )
+    state = [[v.value for v in variables()] for variables in lists]
+
+    def write():
+        for variables, values in zip(lists, state, strict=True):
+            for variable, value in zip(variables(), values, strict=True):
+                variable.assign(value)
+
+    def read():
+        state[:] = [[v.value for v in variables()] for variables in lists]
+
+    for number in range(steps):
+        before(number, write, read)
+        state[:] = step(tuple(state))
+    write()
+
+
+def _tensorflow_loop(model, optimizer, x, y, steps, before):
+    import tensorflow as tf
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean((model(x) - y) ** 2)
+        variables = model.trainable_variables
+        optimizer.apply(tape.gradient(loss, variables), variables)
+
+    for number in range(steps):
+        before(number, lambda: None, lambda: None)
+        step()
+
+
+def _torch_loop(model, optimizer, x, y, steps, before):
+    y = keras.ops.convert_to_tensor(y)
+    for number in range(steps):
+        before(number, lambda: None, lambda: None)
+        model.zero_grad()
+        keras.ops.mean((model(x) - y) ** 2).backward()
+        variables = model.trainable_variables
+        optimizer.apply([v.value.grad for v in variables], variables)

@@ -153,3 +153,45 @@ def pruned(weights, masks, zeros):
         np.array([(i, j) not in gone for j in range(w.size)]).reshape(w.shape)
         for i, w in enumerate(weights)
     ]
+
+
+def pruned_units(scores, mask, zeros, unit_of, balanced=False):
+    """One matrix, unit by unit in plain loops: the worst first, the best never.
+
+    Args:
+        scores: Matrix of scores.
+        mask: True for what is kept.
+        zeros: How many weights to mask, or the nearest that whole units allow.
+        unit_of: Function from row and column to the name of a block (row, column).
+        balanced: Whether the blocks of equal rank in their columns go together.
+    """
+    blocks = {}
+    for row, column in np.ndindex(*scores.shape):
+        blocks.setdefault(unit_of(row, column), []).append((row, column))
+
+    def value(cells):
+        if not any(mask[cell] for cell in cells):
+            return -1.0
+        squares = [float(scores[cell]) ** 2 for cell in cells if mask[cell]]
+        return math.sqrt(sum(squares) / len(cells))
+
+    units = {name: list(cells) for name, cells in blocks.items()}
+    if balanced:
+        units = {}
+        for column in {name[1] for name in blocks}:
+            names = sorted(n for n in blocks if n[1] == column)
+            names.sort(key=lambda n: -value(blocks[n]))
+            for rank, name in enumerate(names):
+                units.setdefault(rank, []).extend(blocks[name])
+    order = sorted(sorted(units), key=lambda n: value(units[n]))
+    best = max(sorted(units), key=lambda n: value(units[n]))
+    choices, gone = [], []
+    for name in [None, *(n for n in order if n != best)]:
+        gone = gone + (units[name] if name is not None else [])
+        if all(value(units[n]) >= 0 or set(units[n]) <= set(gone) for n in units):
+            choices.append(gone)
+    chosen = min(choices, key=lambda cells: abs(len(cells) - zeros))
+    result = mask.copy()
+    for cell in chosen:
+        result[cell] = False
+    return result

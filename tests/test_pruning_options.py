@@ -1,0 +1,478 @@
+"""What to prune, by what, and everything around a run."""
+
+import csv
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import keras_moduli as km
+from keras_moduli.pruning import prunable_variables, skipped
+from tests import cases
+from tests.backends import custom_loop, installed
+
+X = np.random.RandomState(0).standard_normal((64, 6, 4)).astype("float32")
+Y = X.sum(axis=(1, 2))[:, None]
+
+
+def build(*layers, optimizer="adam"):
+    layers = layers or (keras.layers.GRU(8), keras.layers.Dense(1))
+    model = keras.Sequential([keras.Input((6, 4)), *layers])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def fit(model, *callbacks, epochs=4, **arguments):
+    return model.fit(
+        X, Y, 16, epochs=epochs, callbacks=list(callbacks), verbose=0, **arguments
+    )
+
+
+def array(variable):
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+def sparsities(model):
+    return {row.label: row.sparsity for row in km.sparsity(model).rows}
+
+
+# -- what to prune --
+
+
+SELECTIONS = {
+    "recurrent": {"gru/recurrent_kernel"},
+    "kernels": {"gru/kernel", "gru/recurrent_kernel", "dense/kernel"},
+    "gru": {"gru/kernel", "gru/recurrent_kernel"},
+    r"/kernel$": {"gru/kernel", "dense/kernel"},
+}
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+def test_patterns_select_by_path(select):
+    model = build()
+    fit(model, km.MagnitudePruning(0.5, select=select, scope="layer"))
+    pruned = {label for label, s in sparsities(model).items() if s > 0}
+    assert pruned == SELECTIONS[select]
+
+
+def test_a_list_selects_the_union():
+    model = build()
+    chosen = [
+        v.path for v in prunable_variables(model, ["dense", "recurrent", "kernels"])
+    ]
+    assert chosen == [v.path for v in prunable_variables(model)]
+
+
+def test_a_dictionary_gives_each_its_sparsity():
+    model = build()
+    select = {"recurrent": 0.75, "dense/kernel": 0.5, "cell/kernel": 0.25}
+    fit(model, km.MagnitudePruning(select=select))
+    assert sparsities(model) == {
+        "gru/kernel": 0.25,
+        "gru/recurrent_kernel": 0.75,
+        "dense/kernel": 0.5,
+    }
+
+
+def test_a_weight_that_is_not_named_as_a_kernel_can_be_chosen():
+    class Custom(keras.layers.Layer):
+        def build(self, shape):
+            self.matrix = self.add_weight(shape=(shape[-1], 8), name="matrix")
+
+        def call(self, x):
+            return x @ self.matrix
+
+    model = build(Custom(), keras.layers.GRU(4), keras.layers.Dense(1))
+    assert "choose it by `select`" in str(km.sparsity(model))
+    fit(model, km.MagnitudePruning(0.5, select=["matrix", "recurrent"]))
+    assert (array(model.layers[0].matrix) == 0).sum() > 0
+
+
+def test_reasons_for_what_is_left_alone():
+    model = build(
+        km.layers.ModuliGRU(8, return_sequences=True),
+        keras.layers.LayerNormalization(),
+        keras.layers.Dense(3, trainable=False),
+        keras.layers.GRU(2),
+        keras.layers.Dense(1),
+    )
+    reasons = {row.path.split("/")[-1]: row.reason for row in km.sparsity(model).skipped}
+    assert reasons == {
+        "points": "places of neurons",
+        "bias": "bias",
+        "gamma": "normalization",
+        "beta": "normalization",
+        "kernel": "not trainable",
+    }
+    rows = skipped(model, prunable_variables(model, "recurrent"))
+    assert {row.reason for row in rows} >= {"not selected"}
+    text = str(km.sparsity(model))
+    assert "left alone, not trainable: 24 weights (dense/kernel)" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+LAYERS = {
+    "dense": lambda: [keras.layers.TimeDistributed(keras.layers.Dense(5))],
+    "einsum_dense": lambda: [keras.layers.EinsumDense("abc,cd->abd", (6, 5))],
+    "conv1d": lambda: [keras.layers.Conv1D(5, 3)],
+    "conv2d": lambda: [keras.layers.Reshape((6, 4, 1)), keras.layers.Conv2D(3, 2)],
+    "conv3d": lambda: [keras.layers.Reshape((6, 2, 2, 1)), keras.layers.Conv3D(3, 2)],
+    "depthwise": lambda: [keras.layers.DepthwiseConv1D(3)],
+    "separable": lambda: [keras.layers.SeparableConv1D(5, 3)],
+    "lstm": lambda: [keras.layers.LSTM(5)],
+    "simple_rnn": lambda: [keras.layers.SimpleRNN(5)],
+    "bidirectional": lambda: [keras.layers.Bidirectional(keras.layers.GRU(5))],
+    "stacked": lambda: [
+        keras.layers.RNN(
+            keras.layers.StackedRNNCells(
+                [keras.layers.LSTMCell(4), km.layers.ModuliGRUCell(3)]
+            )
+        )
+    ],
+    "moduli_rnn": lambda: [km.layers.ModuliSimpleRNN(5)],
+    "moduli_gru": lambda: [km.layers.ModuliGRU(5)],
+    "moduli_lstm": lambda: [keras.layers.Bidirectional(km.layers.ModuliLSTM(5))],
+    "nested": lambda: [keras.Sequential([keras.layers.GRU(3, return_sequences=True)])],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name):
+    model = build(*LAYERS[name](), keras.layers.Flatten(), keras.layers.Dense(1))
+    fit(model, km.MagnitudePruning(0.5, scope="layer"), epochs=3)
+    for row in km.sparsity(model).rows:
+        assert row.zeros == min(round(0.5 * row.size), row.size - 1), row.path
+
+
+# -- what competes --
+
+
+def test_layer_scope_prunes_all_kernels_alike():
+    model = build()
+    fit(model, km.MagnitudePruning(0.75, scope="layer"))
+    assert set(sparsities(model).values()) == {0.75}
+
+
+def test_gate_scope_prunes_all_gates_alike():
+    model = build(keras.layers.LSTM(8), keras.layers.Dense(1))
+    fit(model, km.MagnitudePruning(0.75, scope="gate"))
+    cell = model.layers[0].cell
+    for kernel in (cell.kernel, cell.recurrent_kernel):
+        gates = (array(kernel) == 0).reshape(-1, 4, 8)
+        assert gates.mean(axis=(0, 2)).tolist() == [0.75] * 4
+
+
+def test_erk_scope_keeps_small_kernels_denser():
+    model = build(keras.layers.GRU(32), keras.layers.Dense(8), keras.layers.Dense(1))
+    fit(model, km.MagnitudePruning(0.9, scope="erk"))
+    rows = km.sparsity(model).rows
+    densities = km.pruning.erdos_renyi_kernel([row.shape for row in rows], 0.1)
+    for row, density in zip(rows, densities, strict=True):
+        assert row.zeros == min(round((1 - density) * row.size), row.size - 1)
+    assert km.sparsity(model).total.sparsity == pytest.approx(0.9, abs=1e-3)
+
+
+# -- what goes at once --
+
+
+def test_balanced_blocks():
+    model = build(keras.layers.LSTM(16), keras.layers.Dense(1))
+    pruning = km.MagnitudePruning(0.75, select="lstm", block=(4, 8), balanced=True)
+    fit(model, pruning, epochs=6)
+    cell = model.layers[0].cell
+    for kernel in (cell.recurrent_kernel, cell.kernel):
+        blocks = (array(kernel) != 0).reshape(-1, 4, 8, 8)
+        assert (blocks.any((1, 3)) == blocks.all((1, 3))).all()
+        assert len(set(blocks.all((1, 3)).sum(axis=0))) == 1
+
+
+def test_two_of_four():
+    model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
+    pruning = km.MagnitudePruning(pattern=(2, 4))
+    fit(model, pruning)
+    for kernel in prunable_variables(model):
+        groups = (array(kernel) != 0).reshape(-1, 4, kernel.shape[-1])
+        assert (groups.sum(axis=1) == 2).all()
+
+
+def test_unbalanced_blocks_compete_across_kernels():
+    model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
+    fit(model, km.MagnitudePruning(0.5, block=(4, 4)))
+    total = km.sparsity(model).total
+    assert total.zeros == round(0.5 * total.size / 16) * 16
+
+
+# -- by what --
+
+
+def test_geometric_score_is_magnitude_by_coefficient():
+    penalty = km.ModuliRegularizer("torus", "identity", strength=0.0)
+    model = build(
+        keras.layers.SimpleRNN(16, recurrent_regularizer=penalty), keras.layers.Dense(1)
+    )
+    kernel = model.layers[0].cell.recurrent_kernel
+    weights = np.random.RandomState(1).standard_normal((16, 16)).astype("float32")
+    kernel.assign(weights)
+    pruning = km.MagnitudePruning(
+        0.5, select="recurrent", score="geometric", schedule="constant", end=0
+    )
+    with pytest.warns(UserWarning, match="before the first step"):
+        fit(model, pruning, epochs=1)
+    costs = penalty.distances((16, 16))
+    ranks = np.abs(weights) / np.maximum(costs / costs.mean(), 1e-3)
+    expected = ranks >= np.sort(ranks.ravel())[128]
+    np.testing.assert_array_equal(array(kernel) != 0, expected)
+
+
+def test_any_score():
+    model = build()
+    first_rows = km.MagnitudePruning(
+        0.5,
+        select="recurrent",
+        score=lambda v: np.ones(v.shape) * np.arange(v.shape[0])[::-1, None],
+    )
+    fit(model, first_rows)
+    kept = (array(model.layers[0].cell.recurrent_kernel) != 0).all(axis=1)
+    assert kept.tolist() == [True] * 4 + [False] * 4
+
+
+@pytest.mark.parametrize("regrow", ["rigl", "set", *cases.REGROWTHS])
+def test_regrowth_moves_masks_and_keeps_their_number(regrow):
+    model = build(optimizer=keras.optimizers.Adam(1e-2))
+    size = km.sparsity(model).total.size
+    held = []
+
+    class Record(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            held.append((logs["sparsity"], kernels(self.model) != 0))
+
+    pruning = km.MagnitudePruning(0.8, schedule="constant", end=6, regrow=regrow)
+    fit(model, pruning, Record(), epochs=8)
+    assert {round(s * size) for s, _ in held} == {round(0.8 * size)}
+    masks = [mask for _, mask in held]
+    assert (masks[0] != masks[5]).any(), "masks move"
+    np.testing.assert_array_equal(masks[6], masks[7], "and are at rest in the end")
+
+
+def kernels(model):
+    return np.concatenate([array(v).ravel() for v in prunable_variables(model)])
+
+
+def test_regrowth_config_round_trip():
+    for regrowth in cases.REGROWTHS:
+        config = keras.saving.serialize_keras_object(regrowth)
+        assert km.MagnitudePruning(regrow=config).pruner.regrow == regrowth
+    config = keras.saving.serialize_keras_object(km.schedules.Cubic(0.5))
+    assert km.MagnitudePruning(schedule=config).plan.schedule == km.schedules.Cubic(0.5)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_moments_of_pruned_weights_are_forgotten(reset):
+    model = build()
+    fit(model, epochs=1)
+    moment = model.optimizer.variables[2]
+    while moment.shape != (4, 24):
+        moment = model.optimizer.variables[model.optimizer.variables.index(moment) + 1]
+    seen = {}
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch == 0:
+                mask = array(self.model.layers[0].cell.kernel) == 0
+                seen["zero"] = bool((array(moment)[mask] == 0).all())
+
+    pruning = km.MagnitudePruning(
+        0.5, schedule="constant", end=0, scope="layer", reset_moments=reset
+    )
+    with pytest.warns(UserWarning, match="before the first step"):
+        fit(model, pruning, Look(), epochs=1)
+    assert seen["zero"] == reset
+
+
+# -- in a loop of one's own --
+
+
+def test_a_loop_of_ones_own_does_as_fit():
+    expected, model = build(), build()
+    model.set_weights(expected.get_weights())
+    arguments = {"unit": "step", "begin": 2, "end": 9, "frequency": 3}
+    expected.fit(
+        X,
+        Y,
+        batch_size=64,
+        epochs=12,
+        verbose=0,
+        callbacks=[km.MagnitudePruning(0.9, **arguments)],
+    )
+    pruning, optimizer = km.MagnitudePruning(0.9, **arguments), keras.optimizers.Adam()
+    pruning.attach(model, optimizer)
+    updates = []
+
+    def before(step, write, read):
+        if pruning.due(step):
+            write()
+            assert pruning.update(step)
+            read()
+            updates.append(step)
+        else:
+            assert not pruning.update(step)
+
+    custom_loop(model, optimizer, X, Y, 12, before)
+    pruning.release()
+    assert updates == [0, 2, 5, 8, 9]  # at 0 it takes zeros for masks
+    assert km.sparsity(model).total.zeros == round(0.9 * km.sparsity(model).total.size)
+    for a, b in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(array(a), array(b), rtol=1e-4, atol=1e-6)
+    assert all(v.constraint is None for v in model.trainable_variables)
+
+
+def test_attaching_again_takes_off_what_was_left():
+    model = build()
+    km.MagnitudePruning(0.5, end=2).attach(model)
+    again = km.MagnitudePruning(0.9, end=2)
+    with pytest.warns(UserWarning, match="another MagnitudePruning"):
+        again.attach(model)
+    again.update(2)
+    again.release()
+    assert km.sparsity(model).total.zeros == round(0.9 * km.sparsity(model).total.size)
+    assert len(model.optimizer.variables) == len(build().optimizer.variables) + 2 * 5
+
+
+# -- two at once --
+
+
+def test_two_pruners_with_selections_of_their_own(tmp_path):
+    model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(1))
+    saved = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    history = fit(
+        model,
+        km.MagnitudePruning(0.75, select="recurrent", block=(4, 4), balanced=True),
+        km.MagnitudePruning(0.5, select=r"/kernel$", end=2),
+        saved,
+        epochs=6,
+    )
+    found = sparsities(model)
+    assert found["simple_rnn/recurrent_kernel"] == 0.75
+    total = km.sparsity(model).total.sparsity
+    assert history.history["sparsity"][-1] == pytest.approx(total)
+    assert all(v.constraint is None for v in model.trainable_variables)
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for a, b in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_overlapping_pruners_are_refused_and_forgotten():
+    model = build()
+    pruners = [km.MagnitudePruning(0.5), km.MagnitudePruning(0.9, select="recurrent")]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"same weights.*recurrent_kernel"):
+            fit(model, *pruners)
+    assert all(v.constraint is None for v in model.trainable_variables)
+    fit(model, pruners[1])
+    assert sparsities(model)["gru/recurrent_kernel"] == pytest.approx(0.9, abs=1e-2)
+
+
+# -- what people look at --
+
+
+def test_logs_reach_every_logger(tmp_path):
+    model = build(km.layers.ModuliGRU(8, strength=1e-3), keras.layers.Dense(1))
+    loggers = [keras.callbacks.CSVLogger(tmp_path / "log.csv")]
+    has_tensorboard = installed("tensorflow") and installed("tensorboard")
+    if has_tensorboard:
+        loggers.append(keras.callbacks.TensorBoard(tmp_path / "board"))
+    history = fit(model, km.MagnitudePruning(0.5), *loggers).history
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in ("sparsity", "penalty"):
+        assert [float(row[name]) for row in rows] == pytest.approx(history[name])
+    kernel = model.layers[0].cell.recurrent_kernel
+    penalty = km.regularizers.geometry_of(kernel)
+    cost = float(keras.ops.convert_to_numpy(penalty(kernel)))
+    assert history["penalty"][-1] == pytest.approx(cost, rel=1e-5)
+    if has_tensorboard:
+        written = b"".join(p.read_bytes() for p in tmp_path.rglob("events.out*"))
+        assert b"epoch_sparsity" in written
+        assert b"epoch_penalty" in written
+
+
+def test_compressed_files_are_small_and_plain(tmp_path):
+    model = build(keras.layers.SimpleRNN(256), keras.layers.Dense(1))
+    fit(model, km.MagnitudePruning(0.95), epochs=2)
+    model.save(tmp_path / "plain.keras")
+    plain = (tmp_path / "plain.keras").stat().st_size
+    size = km.save_compressed(model, tmp_path / "small.keras")
+    assert size == (tmp_path / "small.keras").stat().st_size
+    assert size < plain / 20  # two moments left out, and a tenth of the rest
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plain.keras", "small.keras"]
+    for load in (km.load_compressed, keras.saving.load_model):
+        loaded = load(tmp_path / "small.keras")
+        for a, b in zip(model.weights, loaded.weights, strict=True):
+            np.testing.assert_array_equal(array(a), array(b))
+        assert not loaded.compiled
+
+
+def test_compressed_files_can_hold_the_optimizer(tmp_path):
+    model = build(km.layers.ModuliGRU(8), keras.layers.Dense(1))
+    fit(model, epochs=1)
+    km.save_compressed(model, tmp_path / "small.keras", include_optimizer=True)
+    loaded = km.load_compressed(tmp_path / "small.keras")
+    for a, b in zip(model.optimizer.variables, loaded.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(array(a), array(b))
+    with zipfile.ZipFile(tmp_path / "small.keras") as archive:
+        assert json.loads(archive.read("config.json"))["compile_config"]
+
+
+# -- lottery tickets --
+
+
+def ticket_model():
+    # A seeded initializer draws anew, too.
+    seeded = keras.initializers.GlorotUniform(seed=3)
+    model = build(
+        km.layers.ModuliGRU(8, strength=1e-3, kernel_initializer=seeded),
+        keras.layers.Dense(1),
+        optimizer=km.embedding_optimizer("adam", 0.1),
+    )
+    first = model.get_weights()
+    fit(model, km.MagnitudePruning(0.75))
+    return model, first
+
+
+def test_a_ticket_has_the_mask_the_places_and_fresh_weights():
+    model, _ = ticket_model()
+    ticket, same, other = (km.lottery_ticket(model, seed) for seed in (1, 1, 2))
+    for a, b, c, d in zip(
+        *(prunable_variables(m) for m in (model, ticket, same, other)), strict=True
+    ):
+        np.testing.assert_array_equal(array(a) == 0, array(b) == 0)
+        np.testing.assert_array_equal(array(b), array(c))
+        kept = array(a) != 0
+        assert (array(a)[kept] != array(b)[kept]).all()
+        assert (array(d)[kept] != array(b)[kept]).any() or not kept.any()
+    places = [m.layers[0].embedding for m in (model, ticket)]
+    np.testing.assert_array_equal(array(places[0]), array(places[1]))
+    assert int(ticket.optimizer.iterations) == 0
+
+
+def test_a_ticket_keeps_its_mask_while_it_trains(tmp_path):
+    model, first = ticket_model()
+    ticket = km.lottery_ticket(model, rewind=first)
+    for a, b, c in zip(model.weights, ticket.weights, first, strict=True):
+        if "kernel" in b.name:
+            np.testing.assert_array_equal(array(b), np.where(array(a) != 0, c, 0))
+    zeros = kernels(model) == 0
+    fit(ticket)
+    np.testing.assert_array_equal(kernels(ticket) == 0, zeros)
+    ticket.compile(keras.optimizers.SGD(0.01, momentum=0.9), "mse")
+    fit(ticket)
+    np.testing.assert_array_equal(kernels(ticket) == 0, zeros)
+    ticket.save(tmp_path / "ticket.keras")
+    loaded = keras.saving.load_model(tmp_path / "ticket.keras")
+    fit(loaded, km.KeepZeros())
+    np.testing.assert_array_equal(kernels(loaded) == 0, zeros)
+    fit(ticket, km.MagnitudePruning(0.9))
+    assert (kernels(ticket) == 0).sum() == round(0.9 * zeros.size)
+    assert (zeros <= (kernels(ticket) == 0)).all()
