@@ -1,12 +1,13 @@
-"""Writes the tables of docs/learned_geometry.md from docs/results: run after new results.
+"""Writes the tables of the pages from docs/results: run after new results.
 
     python docs/fill_tables.py
 
-`tests/test_docs.py` checks that the page holds what this makes.
+`tests/test_docs.py` checks that the pages hold what this makes.
 """
 
 import csv
 import pathlib
+import re
 import statistics
 from collections import defaultdict
 
@@ -64,8 +65,37 @@ def heading() -> str:
 TABLES = {"|---|---|---|---|---|---|\n": planted, "|---|---|---|---|---|\n": heading}
 
 
+def benchmark(name: str) -> str:
+    """A table as a benchmark wrote it, and where, with what and how it was made."""
+    rows = read(f"{name}.csv")
+    columns = [c for c in rows[0] if c not in ("command", "machine", "versions")]
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[figure(row[column]) for column in columns] for row in rows]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    first = rows[0]
+    return f"{table}\n\n`{first['command']}` on {first['machine']}: {first['versions']}."
+
+
+def figure(text: str) -> str:
+    """A number to three digits; anything else as it is."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return text if number.is_integer() else f"{number:.3g}"
+
+
+def benchmarks(page: str) -> str:
+    """The page of benchmarks with what stands between its marks made anew."""
+
+    def made(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{benchmark(match[1])}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", made, page, flags=re.S)
+
+
 def filled(page: str) -> str:
-    """The page with its tables made anew."""
+    """The page on learned geometry with its tables made anew."""
     for head, rows in TABLES.items():
         before, after = page.split("\n" + head, 1)
         _, blank, rest = after.partition("\n\n")
@@ -73,10 +103,14 @@ def filled(page: str) -> str:
     return page
 
 
+PAGES = {"learned_geometry.md": filled, "benchmarks.md": benchmarks}
+
+
 def main() -> None:
-    """Rewrites the page."""
-    path = HERE / "learned_geometry.md"
-    path.write_text(filled(path.read_text()))
+    """Rewrites the pages."""
+    for name, make in PAGES.items():
+        path = HERE / name
+        path.write_text(make(path.read_text()))
 
 
 if __name__ == "__main__":

@@ -7,19 +7,25 @@ import pytest
 import keras_moduli as km
 
 M, I = km.manifolds, km.inhibitors  # noqa: E741
-R, L = km.ModuliRegularizer, km.layers
+R, L, P = km.ModuliRegularizer, km.layers, km.MagnitudePruning
 FINITE = M.FiniteMetric([[0, 1], [1, 0]])
 
 
-def model(compiled=True):
+def model(compiled=True, optimizer="adam"):
     network = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(3)])
     if compiled:
-        network.compile("adam", "mse")
+        network.compile(optimizer, "mse")
+    return network
+
+
+def sparse():
+    network = model()
+    network.set_weights([on(2, 3), np.eye(3), on(3)])
     return network
 
 
 def attach(network, **arguments):
-    km.MagnitudePruning(**arguments).set_model(network)
+    P(**arguments).set_model(network)
 
 
 def built(units):
@@ -28,8 +34,8 @@ def built(units):
     return embedding
 
 
-def train(network, callback):
-    network.fit(on(2, 5, 2), on(2, 3), verbose=0, callbacks=[callback])
+def train(network, *callbacks):
+    network.fit(on(2, 5, 2), on(2, 3), verbose=0, callbacks=list(callbacks))
 
 
 def on(*shape):
@@ -151,6 +157,61 @@ ROWS = [
     (lambda: km.embedding_optimizer("adam", 0.0), ValueError, ["`learning_rate`"]),
     (lambda: M.Torus().natural_length(1.0), ValueError, ["`density` must be below 1"]),
     (lambda: I.Gaussian.for_density("torus", 0.0), ValueError, ["`density`"]),
+    (lambda: P(unit="batch"), ValueError, ["['epoch', 'step']", "'batch'"]),
+    (lambda: P(frequency=0), ValueError, ["`frequency` must be at least 1"]),
+    (lambda: P(frequency=0.5), TypeError, ["`frequency` must be an integer"]),
+    (lambda: P(scope="local"), ValueError, ["'global', 'layer', 'gate', 'erk'"]),
+    (lambda: P(schedule=lambda p: 1 + p), ValueError, ["`schedule`", "[0, 1]", "1.1"]),
+    (lambda: P(schedule=lambda p: "0.5"), TypeError, ["schedule(progress)"]),
+    (lambda: P(block=8), TypeError, ["pair of integers", "(8, 8)", "block=8"]),
+    (lambda: P(block=(0, 8)), ValueError, ["`block` must be at least 1"]),
+    (lambda: P(balanced="yes"), TypeError, ["`balanced` must be True or False"]),
+    (lambda: P(pattern=(4, 2)), ValueError, ["n < m", "(4, 2)"]),
+    (lambda: P(pattern=(2, 4), block=(2, 2)), ValueError, ["`pattern` stands alone"]),
+    (lambda: P(0.9, pattern=(2, 4)), ValueError, ["leave `sparsity` out", "0.9"]),
+    (lambda: P(pattern=(2, 4), select={"kernel": 0.5}), ValueError, ["can be no dict"]),
+    (lambda: P(pattern=(2, 4), regrow="set"), ValueError, ["does not go with"]),
+    (lambda: P(0.5, select={"kernel": 0.5}), ValueError, ["leave `sparsity` out"]),
+    (lambda: P(select={"kernel": 1.0}), ValueError, ["select['kernel']", "[0, 1)"]),
+    (lambda: P(select={3: 0.5}), TypeError, ["by strings"]),
+    (lambda: P(select="("), ValueError, ["malformed regular expression", "'('"]),
+    (lambda: P(select=[]), TypeError, ["`select` must be"]),
+    (lambda: P(score="size"), ValueError, ["['magnitude', 'geometric']", "'size'"]),
+    (lambda: P(regrow="riggle"), ValueError, ["Did you mean 'rigl'?"]),
+    (lambda: P(regrow=0.3), TypeError, ["`regrowth` must be a name", "0.3"]),
+    (lambda: P(reset_moments=1), TypeError, ["`reset_moments`"]),
+    (lambda: km.pruning.RigL(1.0), ValueError, ["`fraction` must be below 1"]),
+    (lambda: km.pruning.SET(seed=-1), ValueError, ["`seed`"]),
+    (lambda: attach(model(), select="simple_rn/kernel"), ValueError,
+        ["found in no path", "simple_rnn/simple_rnn_cell/kernel"]),
+    (lambda: attach(model(), select=["kernel", "gru"]), ValueError, ["'gru'", "nearest"]),
+    (lambda: attach(model(), select="bias"), ValueError, ["can be pruned: 'bias'"]),
+    (lambda: attach(model(), select={"recurrent": 0.5, "kernel": 0.9}), ValueError,
+        ["two sparsities", "recurrent_kernel", "'recurrent' and 'kernel' match"]),
+    (lambda: attach(model(), block=(3, 3)), ValueError,
+        ["3 × 3", "simple_rnn_cell/kernel", "2 × 3", "`pad=True`"]),
+    (lambda: attach(model(), pattern=(2, 4)), ValueError, ["4 × 1", "`pad=True`"]),
+    (lambda: attach(model(), score="geometric"), ValueError, ["a weight with a geometry"]),
+    (lambda: attach(model(optimizer="sgd"), regrow="rigl"), ValueError, ["momentum", "SGD keeps none"]),
+    (lambda: train(model(), P(score=lambda v: [1.0])), ValueError,
+        ["variable's shape", "(2, 3)", "(1,)"]),
+    (lambda: train(model(), P(score=lambda v: -np.ones(v.shape))), ValueError,
+        ["not negative", "-1.0"]),
+    (lambda: train(model(), P(0.5), P(0.9)), ValueError, ["Two MagnitudePruning",
+        "recurrent_kernel"]),
+    (lambda: train(model(), P(block=(5, 5))), ValueError, ["`block`: 5 × 5"]),
+    (lambda: P().attach(model()), ValueError, ["`end` must be given"]),
+    (lambda: P(end=3).attach(model(compiled=False)), ValueError, ["`model.compile("]),
+    (lambda: P(end=3).update(0), ValueError, ["Call `attach(model, optimizer)`"]),
+    (lambda: km.lottery_ticket(model()), ValueError, ["no zeros", "MagnitudePruning"]),
+    (lambda: km.lottery_ticket("model.keras"), TypeError, ["Expected a keras.Model"]),
+    (lambda: km.lottery_ticket(sparse(), seed=-1), ValueError, ["`seed`"]),
+    (lambda: km.lottery_ticket(sparse(), rewind=[on(3)]), ValueError,
+        ["`model.get_weights()`", "(3, 3)", "[(3,)]"]),
+    (lambda: km.save_compressed(model(), "model.h5"), ValueError, ["end in `.keras`"]),
+    (lambda: km.save_compressed("model", "model.keras"), TypeError, ["keras.Model"]),
+    (lambda: km.save_compressed(keras.Sequential([keras.layers.Dense(1)]), "m.keras"),
+        ValueError, ["no weights yet"]),
 ]  # fmt: skip
 
 

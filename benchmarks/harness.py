@@ -1,0 +1,163 @@
+"""What the benchmarks share: a process for each backend, interleaved timing, records.
+
+Every figure is a median over rounds; within a round all contestants run one after the
+other, so that what else the machine does hits them alike, and ratios are taken within
+rounds.
+"""
+
+import argparse
+import csv
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[1]
+BACKENDS = ("tensorflow", "jax", "torch")
+PACKAGES = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax", "torch")
+RESULT = "RESULT "
+
+Row = dict[str, Any]
+
+
+def parser(description: str, name: str) -> argparse.ArgumentParser:
+    """The arguments that all benchmarks have."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    found.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
+    found.add_argument(
+        "--repeats", type=int, default=15, help="rounds of each comparison"
+    )
+    found.add_argument("--threads", type=int, default=1, help="of each contestant")
+    found.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=ROOT / "docs" / "results" / f"{name}.csv",
+        help="CSV file of results",
+    )
+    found.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
+    return found
+
+
+def run(args: argparse.Namespace, measure: Callable[[], Iterable[Row]]) -> None:
+    """Measures on each backend in a process of its own, prints, and writes the CSV.
+
+    Args:
+        args: What `parser` made.
+        measure: Yields a row for each line of the table; called in those processes.
+    """
+    if args.in_process:
+        for row in measure():
+            print(RESULT + json.dumps(row), flush=True)
+        return
+    rows = []
+    for backend in args.backends:
+        if importlib.util.find_spec(backend) is None:
+            print(f"{backend} is not installed: left out")
+            continue
+        rows += _in_process(backend, args.threads)
+    facts = {
+        "command": " ".join(["python", sys.argv[0], *sys.argv[1:]]),
+        "machine": machine(),
+        "versions": versions(),
+        "threads": args.threads,
+    }
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with open(args.output, "w", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0], *facts])
+        writer.writeheader()
+        writer.writerows(row | facts for row in rows)
+    print(markdown(rows))
+
+
+def _in_process(backend: str, threads: int) -> list[Row]:
+    # PyTorch with two threads on busy cores is many times slower than with one.
+    flags = "--xla_cpu_multi_thread_eigen=false" if threads == 1 else ""
+    environment = {
+        "KERAS_BACKEND": backend,
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XLA_FLAGS": flags,
+        "PYTHONPATH": str(ROOT),
+    }
+    process = subprocess.Popen(
+        [sys.executable, *sys.argv, "--in-process"],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    rows = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(RESULT):
+            rows.append({"backend": backend} | json.loads(line.removeprefix(RESULT)))
+            print(f"{backend}: {rows[-1]}", flush=True)
+    if process.wait():
+        raise SystemExit(f"{backend}: failed with status {process.returncode}")
+    return rows
+
+
+def interleaved(
+    contestants: dict[str, Callable[[], Any]], repeats: int, warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round, after rounds that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(warm_up + repeats):
+        for name, contestant in contestants.items():
+            start = time.perf_counter()
+            contestant()
+            if number >= warm_up:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: dict[str, list[float]], over: str, under: str) -> float:
+    """The median over rounds of one contestant's time over another's."""
+    pairs = zip(times[over], times[under], strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def machine() -> str:
+    """Processor and number of cores."""
+    name = platform.processor() or platform.machine()
+    cpu = pathlib.Path("/proc/cpuinfo")
+    if cpu.exists():
+        lines = [line for line in cpu.read_text().splitlines() if "model name" in line]
+        name = lines[0].split(":")[1].strip() if lines else name
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def versions() -> str:
+    """Of Python and of what runs."""
+    found = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def markdown(rows: list[Row]) -> str:
+    """Rows as a table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [[_text(value) for value in row.values()] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _text(value: Any) -> str:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return str(value) if number.is_integer() else f"{number:.4g}"
