@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from keras_moduli.pruning import erdos_renyi_kernel
+from keras_moduli.pruning import SET, RigL, erdos_renyi_kernel
 from keras_moduli.pruning._granularity import Blocks, Pattern, Weights
 from keras_moduli.pruning._ranking import pruned, regrown
 from tests import oracles
@@ -80,6 +80,13 @@ def test_patterns_keep_the_best_of_each_group(groups, columns, pattern):
             assert set(part[mask[start : start + group, column]]) == best
 
 
+def test_a_pattern_counts_what_is_masked_already():
+    scores = np.arange(1.0, 9)[:, None]
+    mask = np.array([[False]] * 4 + [[True]] * 4)
+    (found,) = pruned([scores], [mask], 5, Pattern(2, 4))
+    assert found.ravel().tolist() == [False] * 5 + [True] * 3
+
+
 def test_a_padded_group_keeps_as_many():
     mask = np.ones((6, 1), bool)
     (found,) = pruned([np.arange(1.0, 7)[:, None]], [mask], 3, Pattern(2, 4, pad=True))
@@ -101,6 +108,13 @@ def test_regrowth_keeps_the_number(matrix, fraction, data):
     assert (rest <= found).all(), "only the lowest make room"
     if back.any() and (~found).any():
         assert potentials[back].min() >= potentials[~found].max(), "the best come back"
+
+
+def test_how_much_regrows():
+    progress = (0.0, 0.25, 0.5, 1.0)
+    cosine = [0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.0]
+    assert [RigL(0.4).fraction_at(p) for p in progress] == pytest.approx(cosine)
+    assert [SET(0.4).fraction_at(p) for p in progress] == [0.4, 0.4, 0.4, 0.0]
 
 
 def test_regrowth_of_balanced_blocks_stays_balanced():

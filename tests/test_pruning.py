@@ -151,8 +151,10 @@ def test_a_model_that_was_trained_before_and_a_second_fit():
     for position in recorder.positions[4:]:
         np.testing.assert_array_equal(position, at_half, "held in the step itself")
     assert at_half.sum() == round(0.5 * at_half.size)
-    fit(model, km.MagnitudePruning(0.9))
+    recorder = Recorder()
+    fit(model, km.MagnitudePruning(0.9), recorder)
     at_ninety = kernels(model) == 0
+    assert all((at_half <= position).all() for position in recorder.positions)
     assert at_ninety.sum() == round(0.9 * at_ninety.size)
     assert (at_half <= at_ninety).all(), "zeros of an earlier run are its masks"
     fit(model, epochs=1)

@@ -73,8 +73,8 @@ class MagnitudePruning(keras.callbacks.Callback):
             highest for what is to be kept.
         regrow: `"rigl"`, `"set"`, or a `keras_moduli.pruning.Regrowth`: at each update
             some of the kept weights make room for pruned ones, so that masks move.
-        reset_moments: Whether the optimizer forgets its moments of a weight that is
-            pruned or comes back.
+        reset_moments: Whether a weight that comes back starts without the moments that
+            the optimizer has of it, as in RigL.
 
     Raises:
         TypeError: If an argument is of the wrong type.

@@ -101,18 +101,17 @@ class HeldMasks:
 
         Args:
             masks: Arrays, true for what is kept.
-            reset_moments: Whether the optimizer forgets what it knows of weights that go
-                or come.
+            reset_moments: Whether the optimizer forgets what it knows of weights that
+                come back. Of those that go it does not, since regrowth reads it.
         """
         before = self.numpy()
         for i, (old, new) in enumerate(zip(before, masks, strict=True)):
-            moved = old != new
-            if not moved.any():
+            if (old == new).all():
                 continue
             self.masks[i].assign(new)
-            if reset_moments:
+            if reset_moments and (back := new & ~old).any():
                 for state in self._slots(self.variables[i]):
-                    state.assign(ops.where(moved, 0.0, state.value))
+                    state.assign(ops.where(back, 0.0, state.value))
         self.apply()
 
     def apply(self) -> None:
@@ -129,7 +128,7 @@ class HeldMasks:
         self._active = False
         self.apply()
         for variable in self.variables:
-            _take_off(variable, self)
+            variable.constraint = variable.constraint.inner
         for part in self._chain:
             _unhide(part, self)
         self.untrack()
@@ -156,28 +155,9 @@ class HeldMasks:
 
 def held_on(variables: Iterable[Variable]) -> list[HeldMasks]:
     """The masks that are in force on some weights, each set once."""
-    found: dict[int, HeldMasks] = {}
-    for variable in variables:
-        found |= {id(part.held): part.held for part in _layers(variable.constraint)}
-    return list(found.values())
-
-
-def _layers(constraint: Any) -> Iterator[_Masked]:
-    while isinstance(constraint, _Masked):
-        yield constraint
-        constraint = constraint.inner
-
-
-def _take_off(variable: Variable, held: HeldMasks) -> None:
-    # Not always the outermost: whoever came later wraps it.
-    outer = None
-    for part in _layers(variable.constraint):
-        if part.held is not held:
-            outer = part
-        elif outer is None:
-            variable.constraint = part.inner
-        else:
-            outer.inner = part.inner
+    constraints = [variable.constraint for variable in variables]
+    masked = [c.held for c in constraints if isinstance(c, _Masked)]
+    return list({id(held): held for held in masked}.values())
 
 
 def _hide(optimizer: Any, held: HeldMasks) -> None:
