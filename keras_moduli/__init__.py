@@ -17,6 +17,7 @@ from keras_moduli import (
     regularizers,
     report,
     schedules,
+    sparse,
 )
 from keras_moduli._version import __version__
 from keras_moduli.callbacks import (
@@ -29,6 +30,7 @@ from keras_moduli.compression import load_compressed, save_compressed
 from keras_moduli.pruning import KeepZeros, MagnitudePruning, lottery_ticket
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
 from keras_moduli.report import geometry, sparsity
+from keras_moduli.sparse import sparsify
 
 __all__ = [
     "GeometryMonitor",
@@ -54,5 +56,7 @@ __all__ = [
     "report",
     "save_compressed",
     "schedules",
+    "sparse",
+    "sparsify",
     "sparsity",
 ]

@@ -1,6 +1,5 @@
 """What is left of a model: a table of its zeros, to print and to compute with."""
 
-import io
 import math
 import re
 import textwrap
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli._table import table
 from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.pruning import Skipped, prunable_variables, skipped
 from keras_moduli.pruning._selection import Select
@@ -91,7 +91,7 @@ class SparsityReport:
         headings += ["mean\ndistance", "before\npruning"] * has_distance
         cells = [_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
         return "\n".join(
-            [_table(headings, cells, section_before_last=True), *self._left_alone()]
+            [table(headings, cells, section_before_last=True), *self._left_alone()]
         )
 
     def _left_alone(self) -> list[str]:
@@ -244,7 +244,7 @@ class GeometryReport:
             for row in self.rows
         ]
         advice = {f"{row.verdict}: {row.advice}" for row in self.rows if row.advice}
-        return "\n".join([_table(headings, cells), *sorted(advice)])
+        return "\n".join([table(headings, cells), *sorted(advice)])
 
     def __repr__(self) -> str:
         return str(self)
@@ -311,22 +311,3 @@ def _flat_fraction(inhibitor: Any, distances: Any) -> float:
 def _label(path: str, model: keras.Model) -> str:
     path = path.removeprefix(f"{model.name}/")
     return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)
-
-
-def _table(
-    headings: list[str], cells: list[list[str]], *, section_before_last: bool = False
-) -> str:
-    # Keras itself needs rich, for `model.summary()`.
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*row)
-    if section_before_last:
-        table.rows[-2].end_section = True
-    file = io.StringIO()
-    Console(file=file, width=100).print(table)
-    return file.getvalue().rstrip()

@@ -8,6 +8,7 @@ import keras_moduli as km
 
 M, I = km.manifolds, km.inhibitors  # noqa: E741
 R, L, P = km.ModuliRegularizer, km.layers, km.MagnitudePruning
+LAYOUT = km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (1,)))
 FINITE = M.FiniteMetric([[0, 1], [1, 0]])
 
 
@@ -211,6 +212,22 @@ ROWS = [
         ["`model.get_weights()`", "(3, 3)", "[(3,)]"]),
     (lambda: km.save_compressed(model(), "model.h5"), ValueError, ["end in `.keras`"]),
     (lambda: km.save_compressed("model", "model.keras"), TypeError, ["keras.Model"]),
+    (lambda: km.sparsify("model.keras"), TypeError, ["Expected a keras.Model"]),
+    (lambda: km.sparsify(keras.Sequential([keras.layers.Dense(1)])), ValueError,
+        ["no weights yet"]),
+    (lambda: km.sparsify(model(), 8), TypeError, ["pair of integers", "block=8"]),
+    (lambda: km.sparsify(model(), (0, 8)), ValueError, ["`block` must be at least 1"]),
+    (lambda: km.sparsify(model(), tolerance=0.0), ValueError, ["`tolerance`"]),
+    (lambda: km.sparsify(model(), batch_size=0), ValueError, ["`batch_size`"]),
+    (lambda: km.sparse.BlockLayout(8, 8, (4, 4), ((0,),)), ValueError, ["2 entries"]),
+    (lambda: km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (2,))), ValueError, ["[0, 2)"]),
+    (lambda: km.sparse.BlockSparseDense("8x8"), TypeError, ["a BlockLayout", "'8x8'"]),
+    (lambda: km.sparse.BlockSparseLSTMCell(LAYOUT), ValueError, ["4·n", "8 × 8"]),
+    (lambda: km.sparse.BlockSparseDense(LAYOUT)(on(2, 7)), ValueError, ["8 inputs"]),
+    (lambda: km.sparse.Stream(model()).step(on(5, 2)), ValueError, ["(1, 2)", "(5, 2)"]),
+    (lambda: km.sparse.Stream("model"), TypeError, ["Expected a keras.Model"]),
+    (lambda: km.sparse.Stream(keras.Sequential([keras.Input((5, 2)),
+        keras.layers.Conv1D(3, 2)])), ValueError, ["more than one time step", "Conv1D"]),
     (lambda: km.save_compressed(keras.Sequential([keras.layers.Dense(1)]), "m.keras"),
         ValueError, ["no weights yet"]),
 ]  # fmt: skip

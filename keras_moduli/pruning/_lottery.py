@@ -77,7 +77,8 @@ def lottery_ticket(
         _rewind(ticket, rewind)
     places = _positions(model, [e.points for e in neuron_embeddings(model)])
     for i in places:
-        ticket.weights[i].assign(model.weights[i].value)
+        # Through NumPy: on JAX two variables must not share a buffer that a step donates.
+        ticket.weights[i].assign(ops.convert_to_numpy(model.weights[i].value))
     for i, mask in zip(indices, masks, strict=True):
         weight = ticket.weights[i]
         # All zeros: initialized so, as in `HeldMasks.adopt_zeros`.

@@ -1,0 +1,23 @@
+"""Tables of text."""
+
+import io
+
+
+def table(
+    headings: list[str], cells: list[list[str]], *, section_before_last: bool = False
+) -> str:
+    """A table of at most 100 characters a line."""
+    # Keras itself needs rich, for `model.summary()`.
+    from rich.console import Console
+    from rich.table import Table
+
+    found = Table()
+    for column, heading in enumerate(headings):
+        found.add_column(heading, justify="right" if column else "left", overflow="fold")
+    for row in cells:
+        found.add_row(*row)
+    if section_before_last:
+        found.rows[-2].end_section = True
+    file = io.StringIO()
+    Console(file=file, width=100).print(found)
+    return file.getvalue().rstrip()

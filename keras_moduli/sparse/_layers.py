@@ -1,0 +1,309 @@
+"""Layers whose kernels are blocks."""
+
+import abc
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moduli import _checks
+from keras_moduli._registry import PACKAGE
+from keras_moduli.sparse._blocks import BlockLayout
+
+Tensor = Any
+
+
+def _layout(value: Any) -> BlockLayout:
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if not isinstance(value, BlockLayout):
+        raise TypeError(f"`layout` must be a BlockLayout. Received: layout={value!r}")
+    return value
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseDense(keras.layers.Layer):
+    """`keras.layers.Dense` with a block-sparse kernel.
+
+    Input (..., layout.rows), output (..., layout.columns).
+
+    Args:
+        layout: Where the blocks are: a `BlockLayout`.
+        activation: As in `Dense`.
+        use_bias: As in `Dense`.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
+
+    Example:
+
+    >>> import numpy as np, keras_moduli as km
+    >>> layout = km.sparse.BlockLayout(64, 32, (16, 16), ((0,), (3,)))
+    >>> km.sparse.BlockSparseDense(layout)(np.ones((5, 64))).shape[-1]
+    32
+    """
+
+    def __init__(
+        self,
+        layout: BlockLayout,
+        activation: Any = None,
+        use_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.layout = _layout(layout)
+        self.activation = keras.activations.get(activation)
+        self.use_bias = _checks.boolean("use_bias", use_bias)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes the blocks and the bias."""
+        if input_shape[-1] != self.layout.rows:
+            raise ValueError(
+                f"The layout has {self.layout.rows} inputs. "
+                f"Received: input_shape={tuple(input_shape)}"
+            )
+        self.blocks = self.add_weight(
+            shape=self.layout.shape, initializer="zeros", name="blocks"
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(self.layout.columns,), initializer="zeros", name="bias"
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """activation(inputs @ kernel + bias)."""
+        flat = ops.reshape(inputs, (-1, self.layout.rows))
+        y = self.layout.product(flat, self.blocks)
+        y = ops.reshape(y, (*ops.shape(inputs)[:-1], self.layout.columns))
+        return self.activation(y if self.bias is None else y + self.bias)
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """(..., columns)."""
+        return (*input_shape[:-1], self.layout.columns)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain Python values."""
+        return {
+            **super().get_config(),
+            "layout": keras.saving.serialize_keras_object(self.layout),
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+        }
+
+
+class _Cell(keras.layers.Layer, abc.ABC):
+    """One step of a recurrent layer whose inputs have been multiplied already.
+
+    Args:
+        layout: Of the recurrent kernel (units, gates · units).
+        activation: As in the cell of Keras.
+        recurrent_activation: Likewise.
+        use_bias: Whether there is a recurrent bias; other biases belong to the inputs.
+        **kwargs: `name` and other arguments of `keras.layers.Layer`.
+    """
+
+    gates = 1
+    states = 1
+
+    def __init__(
+        self,
+        layout: BlockLayout,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.layout = _layout(layout)
+        self.units = self.layout.rows
+        if self.layout.columns != self.gates * self.units:
+            raise ValueError(
+                f"{type(self).__name__} needs a layout of n rows and {self.gates}·n "
+                f"columns. Received: {self.layout.rows} × {self.layout.columns}"
+            )
+        self.activation = keras.activations.get(activation)
+        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.use_bias = _checks.boolean("use_bias", use_bias)
+        self.state_size = [self.units] * self.states
+        self.output_size = self.units
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes the blocks."""
+        self.blocks = self.add_weight(
+            shape=self.layout.shape, initializer="zeros", name="blocks"
+        )
+
+    @abc.abstractmethod
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The output and the next states."""
+
+    def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
+        """Zeros."""
+        shape = (batch_size, self.units)
+        return [ops.zeros(shape, self.compute_dtype) for _ in range(self.states)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain Python values."""
+        serialize = keras.activations.serialize
+        return {
+            **super().get_config(),
+            "layout": keras.saving.serialize_keras_object(self.layout),
+            "activation": serialize(self.activation),
+            "recurrent_activation": serialize(self.recurrent_activation),
+            "use_bias": self.use_bias,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseSimpleRNNCell(_Cell):
+    """h ← activation(x + h @ R), x the inputs times their kernel and plus the bias."""
+
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The output and the next state."""
+        h = self.activation(inputs + self.layout.product(states[0], self.blocks))
+        return h, [h]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseLSTMCell(_Cell):
+    """i, f, g, o ← x + h @ R;  c ← σ(f)·c + σ(i)·tanh(g);  h ← σ(o)·tanh(c)."""
+
+    gates, states = 4, 2
+
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The output and the next states."""
+        h, c = states
+        x = inputs + self.layout.product(h, self.blocks)
+        i, f, g, o = ops.split(x, 4, axis=1)
+        c = self.recurrent_activation(f) * c
+        c = c + self.recurrent_activation(i) * self.activation(g)
+        h = self.recurrent_activation(o) * self.activation(c)
+        return h, [h, c]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseGRUCell(_Cell):
+    """z, r, g ← x, u, v, w ← h @ R + b;  ĝ = tanh(g + σ(r+v)·w);  h ← σ(z+u)·(h−ĝ) + ĝ.
+
+    As Keras's with `reset_after=True`.
+    """
+
+    gates = 3
+
+    def build(self, input_shape: tuple[int, ...]) -> None:
+        """Makes the blocks and the recurrent bias."""
+        super().build(input_shape)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                shape=(self.layout.columns,), initializer="zeros", name="bias"
+            )
+
+    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The output and the next state."""
+        h = states[0]
+        inner = self.layout.product(h, self.blocks)
+        if self.bias is not None:
+            inner = inner + self.bias
+        n = 2 * self.units
+        update, reset = ops.split(
+            self.recurrent_activation(inputs[:, :n] + inner[:, :n]), 2, axis=1
+        )
+        candidate = self.activation(inputs[:, n:] + reset * inner[:, n:])
+        h = update * (h - candidate) + candidate
+        return h, [h]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseRNN(keras.layers.RNN):
+    """A recurrent layer with a block-sparse recurrent kernel.
+
+    The inputs of all time steps are multiplied by their kernel at once, before the loop.
+    `sparsify` makes these layers. Dropout, which prediction does not have, is left out.
+
+    Args:
+        cell: A `BlockSparseSimpleRNNCell`, `BlockSparseGRUCell` or `BlockSparseLSTMCell`.
+        projection: The layer that multiplies the inputs, to gates · units features:
+            `Dense` or `BlockSparseDense`.
+        order: Permutation of the neurons in which the blocks are: the k-th neuron inside
+            is neuron `order[k]` outside, in outputs and states. None for none.
+        **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and other
+            arguments of `keras.layers.RNN`.
+    """
+
+    def __init__(
+        self,
+        cell: _Cell,
+        projection: keras.layers.Layer,
+        order: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(cell, **kwargs)
+        self.projection = projection
+        self.order = None if order is None else [int(i) for i in order]
+        if self.order is not None and sorted(self.order) != list(range(cell.units)):
+            raise ValueError(f"`order` must be a permutation of {cell.units} neurons.")
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Builds the projection and the cell."""
+        if not self.projection.built:
+            self.projection.build(sequences_shape)
+        width = self.cell.gates * self.cell.units
+        super().build((*sequences_shape[:2], width), initial_state_shape)
+
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """As `keras.layers.RNN`."""
+        if initial_state is not None:
+            initial_state = keras.tree.map_structure(self._inside, initial_state)
+        found = super().call(
+            self.projection(sequences), initial_state, mask=mask, training=training
+        )
+        return keras.tree.map_structure(self.outside, found)
+
+    def inner_loop(
+        self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
+    ) -> Any:
+        """The loop over time: Keras's, but on PyTorch one that calls no layers."""
+        if keras.backend.backend() != "torch" or mask is not None:
+            return super().inner_loop(sequences, initial_state, mask, training)
+        states, outputs = list(initial_state), []
+        steps = range(sequences.shape[1])
+        for t in reversed(steps) if self.go_backwards else steps:
+            output, states = self.cell.call(sequences[:, t], states)
+            outputs.append(output)
+        kept = outputs if self.return_sequences else outputs[-1:]
+        return outputs[-1], ops.stack(kept, axis=1), states
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments as plain Python values."""
+        return {
+            **super().get_config(),
+            "projection": keras.saving.serialize_keras_object(self.projection),
+            "order": self.order,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Rebuilds the layer from what `get_config` returned."""
+        config = dict(config)
+        for name in ("cell", "projection"):
+            config[name] = keras.saving.deserialize_keras_object(
+                config[name], custom_objects
+            )
+        return cls(**config)
+
+    def _inside(self, x: Tensor) -> Tensor:
+        return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
+
+    def outside(self, x: Tensor) -> Tensor:
+        """Neurons along the last axis in the order that callers know."""
+        if self.order is None:
+            return x
+        return ops.take(x, np.argsort(self.order), axis=-1)

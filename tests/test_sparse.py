@@ -1,0 +1,286 @@
+"""Block-sparse layers against dense ones, from the product up to whole models."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import keras_moduli as km
+from keras_moduli.pruning import prunable_variables
+from keras_moduli.pruning._granularity import Blocks
+from keras_moduli.pruning._ranking import pruned
+from tests.backends import CURRENT
+
+RNG = np.random.RandomState(0)
+X = RNG.standard_normal((4, 7, 5)).astype("float32")
+K = keras.layers
+
+
+def array(value):
+    return keras.ops.convert_to_numpy(value)
+
+
+def block_masked(shape, block, sparsity, seed=0, balanced=True):
+    """A mask of random blocks, equally many in each column."""
+    scores = np.random.RandomState(seed).uniform(size=shape)
+    granularity = Blocks(*block, balanced=balanced, pad=True)
+    zeros = round(sparsity * scores.size)
+    return pruned([scores], [np.ones(shape, bool)], zeros, granularity)[0]
+
+
+def prune(model, block=(16, 64), sparsity=0.9):
+    for i, kernel in enumerate(prunable_variables(model)):
+        if min(kernel.shape) >= 64:
+            mask = block_masked(kernel.shape, block, sparsity, seed=i)
+            kernel.assign(array(kernel.value) * mask)
+    return model
+
+
+def same(a, b):
+    np.testing.assert_allclose(array(a), array(b), atol=1e-5)
+
+
+# -- the product --
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.integers(0, 99),
+)
+def test_a_layout_holds_what_its_mask_has(rows, columns, b, c, seed):
+    rng = np.random.RandomState(seed)
+    matrix = rng.standard_normal((rows, columns)) * (
+        rng.uniform(size=(rows, columns)) < 0.2
+    )
+    layout = km.sparse.BlockLayout.of(matrix != 0, (b, c))
+    packed = layout.pack(matrix)
+    assert packed.shape == layout.shape
+    np.testing.assert_array_equal(layout.unpack(packed), matrix)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("block", [(8, 8), (4, 16), (5, 7)])
+def test_product(batch, block):
+    matrix = RNG.standard_normal((40, 48)) * block_masked((40, 48), block, 0.7)
+    layout = km.sparse.BlockLayout.of(matrix != 0, block)
+    x = RNG.standard_normal((batch, 40)).astype("float32")
+    weights = keras.ops.convert_to_tensor(layout.pack(matrix).astype("float32"))
+    y = layout.product(keras.ops.convert_to_tensor(x), weights)
+    np.testing.assert_allclose(array(y), x @ matrix, atol=1e-5)
+
+
+def test_layout_config_round_trip():
+    layout = km.sparse.BlockLayout(64, 32, (16, 16), ((0, 2), (1, 3)))
+    config = keras.saving.serialize_keras_object(layout)
+    assert keras.saving.deserialize_keras_object(config) == layout
+    assert layout.density == 0.5
+
+
+# -- whole models --
+
+
+def chain(*layers):
+    return keras.Sequential([keras.Input((7, 5)), *layers])
+
+
+def functional():
+    """States that go from one layer into another, and a nested model."""
+    inputs = keras.Input((7, 5))
+    x, *states = K.LSTM(256, return_sequences=True, return_state=True)(inputs)
+    y = K.LSTM(256)(x, initial_state=states)
+    head = keras.Sequential([keras.Input((256,)), K.Dense(256), K.Dense(2)])
+    return keras.Model(inputs, [head(y), *states])
+
+
+def masked():
+    layers = [K.GRU(256, return_sequences=True), K.SimpleRNN(256)]
+    return chain(K.Masking(0.0), *layers)
+
+
+RNN = {"return_sequences": True}
+MODELS = {
+    "simple_rnn": lambda: chain(K.SimpleRNN(256), K.Dense(3)),
+    "relu": lambda: chain(K.SimpleRNN(256, activation="relu", use_bias=False)),
+    "gru": lambda: chain(K.GRU(300, **RNN), K.GRU(256)),
+    "lstm": lambda: chain(K.LSTM(300, **RNN), K.LSTM(256)),
+    "moduli_simple_rnn": lambda: chain(km.layers.ModuliSimpleRNN(256)),
+    "moduli_gru": lambda: chain(km.layers.ModuliGRU(256)),
+    "moduli_lstm": lambda: chain(km.layers.ModuliLSTM(256)),
+    "cell": lambda: chain(K.RNN(K.GRUCell(256))),
+    "bidirectional": lambda: chain(K.Bidirectional(K.LSTM(256, **RNN)), K.LSTM(256)),
+    "backwards": lambda: chain(K.GRU(256, go_backwards=True, **RNN)),
+    "unrolled": lambda: chain(K.GRU(256, unroll=True)),
+    "dense": lambda: chain(K.Dense(256, "relu"), K.Dense(256, use_bias=False)),
+    "moduli_dense": lambda: chain(K.Dense(256), km.layers.Moduli(K.Dense(256))),
+    "functional": functional,
+    "masked": masked,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_sparse_model_is_the_same_function(name, tmp_path):
+    model = prune(MODELS[name]())
+    x = X.copy()
+    x[1, 4:] = 0.0  # what `Masking` masks
+    fast = km.sparsify(model)
+    assert any(row.block for row in km.sparse.plan(model).rows)
+    assert fast.count_params() < 0.6 * model.count_params()
+    expected = keras.tree.flatten(model(x))
+    for a, b in zip(keras.tree.flatten(fast(x)), expected, strict=True):
+        same(a, b)
+    fast.save(tmp_path / "fast.keras")
+    loaded = keras.saving.load_model(tmp_path / "fast.keras")
+    for a, b in zip(keras.tree.flatten(loaded(x)), expected, strict=True):
+        same(a, b)
+
+
+def test_a_sparse_model_can_be_trained():
+    model = prune(chain(K.GRU(256), K.Dense(1)))
+    fast = km.sparsify(model)
+    for network in (model, fast):
+        network.compile("adam", "mse")
+    before = fast.evaluate(X, X[:, 0, :1], verbose=0)
+    fast.fit(X, X[:, 0, :1], epochs=5, verbose=0)
+    assert fast.evaluate(X, X[:, 0, :1], verbose=0) < before
+    same(model.predict(X, verbose=0), model(X))  # shares nothing with it
+
+
+def test_a_stateful_model():
+    layer = K.SimpleRNN(256, stateful=True)
+    model = prune(keras.Sequential([keras.Input(batch_shape=(4, 7, 5)), layer]))
+    fast = km.sparsify(model)
+    for _ in range(2):
+        same(fast(X), model(X))
+
+
+# -- the order of neurons --
+
+
+def scattered(manifold, seed=3):
+    """A recurrent layer with local connections on a manifold that is out of order."""
+    points = manifold.sample(512, seed)[np.random.RandomState(1).permutation(512)]
+    penalty = km.ModuliRegularizer(manifold, "diffusion", embedding=points)
+    model = chain(K.SimpleRNN(512, recurrent_regularizer=penalty))
+    kernel = model.layers[0].cell.recurrent_kernel
+    distances = penalty.distances((512, 512))
+    near = distances < np.quantile(distances, 0.05)
+    kernel.assign(array(kernel.value) * near)
+    return model
+
+
+@pytest.mark.parametrize("manifold", ["circle", "torus", "sphere"])
+def test_neurons_are_sorted_along_their_manifold(manifold):
+    model = scattered(km.manifolds.get(manifold))
+    (row,) = km.sparse.plan(model).rows
+    assert row.order == "embedding"
+    assert row.density < 0.6
+    assert row.speed > 1.2
+    same(km.sparsify(model)(X), model(X))
+
+
+def test_neurons_without_places_are_sorted_by_their_graph():
+    pytest.importorskip("scipy")
+    model = scattered(km.manifolds.Circle())
+    plain = chain(K.SimpleRNN(512))
+    plain.set_weights(model.get_weights())
+    (row,) = km.sparse.plan(plain).rows
+    assert row.order == "reverse Cuthill-McKee"
+    same(km.sparsify(plain)(X), model(X))
+
+
+def test_blocks_that_are_in_order_are_left_in_order():
+    model = prune(chain(K.LSTM(256)))
+    assert km.sparse.plan(model).rows[0].order == "as it is"
+
+
+def test_what_stays_dense_and_why():
+    model = chain(
+        K.SimpleRNN(32, **RNN),
+        K.GRU(256, reset_after=False, **RNN),
+        K.SimpleRNN(300, **RNN),
+        K.Dense(256),
+    )
+    kernel = model.layers[2].cell.recurrent_kernel
+    kernel.assign(array(kernel.value) * (RNG.uniform(size=(300, 300)) < 0.1))
+    plan = km.sparse.plan(model)
+    reasons = [row.reason for row in plan.rows]
+    for reason, part in zip(
+        reasons,
+        ["too small", "reset_after", "balanced=True", "too few zeros"],
+        strict=True,
+    ):
+        assert part in reason
+    assert "stays dense" in str(plan)
+    assert max(map(len, str(plan).split("\n")[:8])) <= 100
+    fast = km.sparsify(model)
+    same(fast(X), model(X))
+    assert [type(a) for a in fast.layers] == [type(a) for a in model.layers]
+
+
+def test_what_differs_is_refused(monkeypatch):
+    pack = km.sparse.BlockLayout.pack
+    wrong = lambda self, matrix: 1.01 * pack(self, matrix)  # noqa: E731
+    monkeypatch.setattr(km.sparse.BlockLayout, "pack", wrong)
+    model = prune(chain(K.SimpleRNN(256)))
+    with pytest.raises(ValueError, match=r"'simple_rnn' differs by .* `tolerance`"):
+        km.sparsify(model)
+    km.sparsify(model, tolerance=1.0)
+
+
+def test_a_given_block_is_taken():
+    model = prune(chain(K.SimpleRNN(64)), (8, 8))
+    fast = km.sparsify(model, block=(8, 8))
+    assert fast.layers[0].cell.layout.block == (8, 8)
+    assert fast.layers[0].cell.layout.density == pytest.approx(0.125)
+    same(fast(X), model(X))
+
+
+def test_large_batches_want_larger_blocks():
+    model = prune(chain(K.SimpleRNN(512)), (32, 128))
+    one, many = (km.sparse.plan(model, batch_size=n).rows[0] for n in (1, 64))
+    assert one.speed > many.speed
+    assert many.block[1] >= one.block[1]
+
+
+# -- one step at a time --
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("kind", [K.SimpleRNN, K.GRU, K.LSTM, km.layers.ModuliLSTM])
+def test_a_stream_says_what_the_model_says(kind, sparse):
+    layers = [kind(256, **RNN), K.Dropout(0.5), K.LayerNormalization(), kind(256, **RNN)]
+    model = prune(chain(*layers, K.Dense(3, "tanh")))
+    expected = array(model(X))
+    model = km.sparsify(model) if sparse else model
+    stream = km.sparse.Stream(model, batch_size=4)
+    for _ in range(2):
+        for t in range(7):
+            same(stream.step(X[:, t]), expected[:, t])
+        stream.reset()
+
+
+def test_a_stream_takes_weights_as_they_are_now():
+    model = chain(K.GRU(8))
+    stream = km.sparse.Stream(model, batch_size=4)
+    stream.step(X[:, 0])
+    model.set_weights([w + 0.1 for w in model.get_weights()])
+    stream.reset()
+    same(stream.step(X[:, 0]), model(X[:, :1]))
+
+
+@pytest.mark.skipif(
+    CURRENT == "torch", reason="Keras exports only static time on PyTorch"
+)
+def test_saved_model(tmp_path):
+    if CURRENT == "jax":
+        pytest.importorskip("tensorflow")
+    fast = km.sparsify(prune(chain(K.GRU(256), K.Dense(2))))
+    fast.export(tmp_path / "saved", format="tf_saved_model", verbose=False)
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(tmp_path / "saved"))
+    same(np.asarray(served.serve(X)), fast(X))
