@@ -85,6 +85,7 @@ def _in_process(backend: str, threads: int) -> list[Row]:
     environment = {
         "KERAS_BACKEND": backend,
         "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin slow down whoever comes next
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": flags,

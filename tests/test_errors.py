@@ -222,7 +222,7 @@ ROWS = [
     (lambda: km.sparse.BlockLayout(8, 8, (4, 4), ((0,),)), ValueError, ["2 entries"]),
     (lambda: km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (2,))), ValueError, ["[0, 2)"]),
     (lambda: km.sparse.BlockSparseDense("8x8"), TypeError, ["a BlockLayout", "'8x8'"]),
-    (lambda: km.sparse.BlockSparseLSTMCell(LAYOUT), ValueError, ["4·n", "8 × 8"]),
+    (lambda: km.sparse.BlockSparseLSTMCell(LAYOUT, None), ValueError, ["4·n", "8 × 8"]),
     (lambda: km.sparse.BlockSparseDense(LAYOUT)(on(2, 7)), ValueError, ["8 inputs"]),
     (lambda: km.sparse.Stream(model()).step(on(5, 2)), ValueError, ["(1, 2)", "(5, 2)"]),
     (lambda: km.sparse.Stream("model"), TypeError, ["Expected a keras.Model"]),

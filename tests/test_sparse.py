@@ -210,7 +210,7 @@ def test_what_stays_dense_and_why():
     reasons = [row.reason for row in plan.rows]
     for reason, part in zip(
         reasons,
-        ["too small", "reset_after", "balanced=True", "too few zeros"],
+        ["too small", "reset_after", "balanced=True", "balanced=True"],
         strict=True,
     ):
         assert part in reason

@@ -25,6 +25,8 @@ _CELLS = {
     keras.layers.GRUCell: BlockSparseGRUCell,
     keras.layers.LSTMCell: BlockSparseLSTMCell,
 }
+# Up to so many the product of the inputs is faster inside the loop than before it.
+_FEW_FEATURES = 64
 _RNN_ARGUMENTS = (
     "return_sequences",
     "return_state",
@@ -161,9 +163,11 @@ class _Converter:
                 inputs.layout, use_bias=cell.use_bias, dtype=dtype
             )
         config = layer.get_config()
+        before_loop = kernel.shape[0] > _FEW_FEATURES
+        inside, outside = (None, projection) if before_loop else (projection, None)
         return BlockSparseRNN(
-            kind(choice.layout, **arguments, dtype=dtype),
-            projection,
+            kind(choice.layout, inside, **arguments, dtype=dtype),
+            outside,
             choice.order,
             **{name: config[name] for name in _RNN_ARGUMENTS if name in config},
         )
@@ -211,7 +215,9 @@ class _Converter:
                 new.cell.bias.assign(bias[1])
                 bias = bias[0]
         _fill_dense(
-            new.projection, _plan.columns_permuted(_array(cell.kernel), order), bias
+            new.projection or new.cell.projection,
+            _plan.columns_permuted(_array(cell.kernel), order),
+            bias,
         )
 
     def _check(self, old: Any, new: Any) -> None:

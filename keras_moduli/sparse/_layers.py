@@ -22,6 +22,12 @@ def _layout(value: Any) -> BlockLayout:
     return value
 
 
+def _layer(value: Any) -> Any:
+    return (
+        keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+    )
+
+
 @keras.saving.register_keras_serializable(PACKAGE)
 class BlockSparseDense(keras.layers.Layer):
     """`keras.layers.Dense` with a block-sparse kernel.
@@ -93,10 +99,12 @@ class BlockSparseDense(keras.layers.Layer):
 
 
 class _Cell(keras.layers.Layer, abc.ABC):
-    """One step of a recurrent layer whose inputs have been multiplied already.
+    """One step of a recurrent layer.
 
     Args:
         layout: Of the recurrent kernel (units, gates · units).
+        projection: The layer that multiplies the inputs, to gates · units features and
+            with their bias: `Dense` or `BlockSparseDense`. None if they come multiplied.
         activation: As in the cell of Keras.
         recurrent_activation: Likewise.
         use_bias: Whether there is a recurrent bias; other biases belong to the inputs.
@@ -109,6 +117,7 @@ class _Cell(keras.layers.Layer, abc.ABC):
     def __init__(
         self,
         layout: BlockLayout,
+        projection: keras.layers.Layer | None = None,
         activation: Any = "tanh",
         recurrent_activation: Any = "sigmoid",
         use_bias: bool = True,
@@ -116,6 +125,7 @@ class _Cell(keras.layers.Layer, abc.ABC):
     ) -> None:
         super().__init__(**kwargs)
         self.layout = _layout(layout)
+        self.projection = _layer(projection)
         self.units = self.layout.rows
         if self.layout.columns != self.gates * self.units:
             raise ValueError(
@@ -130,13 +140,21 @@ class _Cell(keras.layers.Layer, abc.ABC):
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Makes the blocks."""
+        if self.projection is not None and not self.projection.built:
+            self.projection.build(input_shape)
         self.blocks = self.add_weight(
             shape=self.layout.shape, initializer="zeros", name="blocks"
         )
 
-    @abc.abstractmethod
     def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The output and the next states."""
+        if self.projection is not None:
+            inputs = self.projection.call(inputs)
+        return self.step(inputs, states)
+
+    @abc.abstractmethod
+    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The same with inputs that have been multiplied."""
 
     def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
         """Zeros."""
@@ -149,6 +167,7 @@ class _Cell(keras.layers.Layer, abc.ABC):
         return {
             **super().get_config(),
             "layout": keras.saving.serialize_keras_object(self.layout),
+            "projection": keras.saving.serialize_keras_object(self.projection),
             "activation": serialize(self.activation),
             "recurrent_activation": serialize(self.recurrent_activation),
             "use_bias": self.use_bias,
@@ -159,7 +178,7 @@ class _Cell(keras.layers.Layer, abc.ABC):
 class BlockSparseSimpleRNNCell(_Cell):
     """h ← activation(x + h @ R), x the inputs times their kernel and plus the bias."""
 
-    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The output and the next state."""
         h = self.activation(inputs + self.layout.product(states[0], self.blocks))
         return h, [h]
@@ -171,7 +190,7 @@ class BlockSparseLSTMCell(_Cell):
 
     gates, states = 4, 2
 
-    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The output and the next states."""
         h, c = states
         x = inputs + self.layout.product(h, self.blocks)
@@ -200,7 +219,7 @@ class BlockSparseGRUCell(_Cell):
                 shape=(self.layout.columns,), initializer="zeros", name="bias"
             )
 
-    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The output and the next state."""
         h = states[0]
         inner = self.layout.product(h, self.blocks)
@@ -219,13 +238,13 @@ class BlockSparseGRUCell(_Cell):
 class BlockSparseRNN(keras.layers.RNN):
     """A recurrent layer with a block-sparse recurrent kernel.
 
-    The inputs of all time steps are multiplied by their kernel at once, before the loop.
     `sparsify` makes these layers. Dropout, which prediction does not have, is left out.
 
     Args:
         cell: A `BlockSparseSimpleRNNCell`, `BlockSparseGRUCell` or `BlockSparseLSTMCell`.
-        projection: The layer that multiplies the inputs, to gates · units features:
-            `Dense` or `BlockSparseDense`.
+        projection: A layer that multiplies the inputs of all time steps at once, before
+            the loop, if the cell has none. That pays where there are many features; few
+            are multiplied faster in the loop than a long sequence is written and read.
         order: Permutation of the neurons in which the blocks are: the k-th neuron inside
             is neuron `order[k]` outside, in outputs and states. None for none.
         **kwargs: `return_sequences`, `return_state`, `go_backwards`, `stateful` and other
@@ -235,22 +254,24 @@ class BlockSparseRNN(keras.layers.RNN):
     def __init__(
         self,
         cell: _Cell,
-        projection: keras.layers.Layer,
+        projection: keras.layers.Layer | None = None,
         order: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
-        self.projection = projection
+        self.projection = _layer(projection)
         self.order = None if order is None else [int(i) for i in order]
         if self.order is not None and sorted(self.order) != list(range(cell.units)):
             raise ValueError(f"`order` must be a permutation of {cell.units} neurons.")
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Builds the projection and the cell."""
-        if not self.projection.built:
-            self.projection.build(sequences_shape)
-        width = self.cell.gates * self.cell.units
-        super().build((*sequences_shape[:2], width), initial_state_shape)
+        if self.projection is not None:
+            if not self.projection.built:
+                self.projection.build(sequences_shape)
+            width = self.cell.gates * self.cell.units
+            sequences_shape = (*sequences_shape[:2], width)
+        super().build(sequences_shape, initial_state_shape)
 
     def call(
         self,
@@ -262,9 +283,9 @@ class BlockSparseRNN(keras.layers.RNN):
         """As `keras.layers.RNN`."""
         if initial_state is not None:
             initial_state = keras.tree.map_structure(self._inside, initial_state)
-        found = super().call(
-            self.projection(sequences), initial_state, mask=mask, training=training
-        )
+        if self.projection is not None:
+            sequences = self.projection(sequences)
+        found = super().call(sequences, initial_state, mask=mask, training=training)
         return keras.tree.map_structure(self.outside, found)
 
     def inner_loop(
@@ -273,10 +294,12 @@ class BlockSparseRNN(keras.layers.RNN):
         """The loop over time: Keras's, but on PyTorch one that calls no layers."""
         if keras.backend.backend() != "torch" or mask is not None:
             return super().inner_loop(sequences, initial_state, mask, training)
+        if self.cell.projection is not None:
+            sequences = self.cell.projection(sequences)
         states, outputs = list(initial_state), []
         steps = range(sequences.shape[1])
         for t in reversed(steps) if self.go_backwards else steps:
-            output, states = self.cell.call(sequences[:, t], states)
+            output, states = self.cell.step(sequences[:, t], states)
             outputs.append(output)
         kept = outputs if self.return_sequences else outputs[-1:]
         return outputs[-1], ops.stack(kept, axis=1), states
@@ -292,12 +315,8 @@ class BlockSparseRNN(keras.layers.RNN):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Rebuilds the layer from what `get_config` returned."""
-        config = dict(config)
-        for name in ("cell", "projection"):
-            config[name] = keras.saving.deserialize_keras_object(
-                config[name], custom_objects
-            )
-        return cls(**config)
+        cell = keras.saving.deserialize_keras_object(config["cell"], custom_objects)
+        return cls(**(config | {"cell": cell}))
 
     def _inside(self, x: Tensor) -> Tensor:
         return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)

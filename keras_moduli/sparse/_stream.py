@@ -103,7 +103,9 @@ class Stream:
 
 def _recur(layer: Any, x: Tensor, states: Any) -> tuple[Tensor, Any]:
     if isinstance(layer, BlockSparseRNN):
-        output, states = layer.cell.call(layer.projection.call(x), states)
+        if layer.projection is not None:
+            x = layer.projection.call(x)
+        output, states = layer.cell.call(x, states)
         return layer.outside(output), states
     return layer.cell.call(x, states)
 
