@@ -127,19 +127,26 @@ class BlockLayout(Configuration):
         blocks[index, :, np.arange(across)[:, None], :] = chosen
         return blocks.reshape(down * b, across * c)[: self.rows, : self.columns]
 
-    def product(self, x: Tensor, weights: Tensor) -> Tensor:
-        """X @ matrix, of a batch (batch, rows) and weights (J, c, K·b)."""
+    def operand(self, weights: Tensor) -> Tensor:
+        """The weights (J, c, K·b) as `product` takes them: once, for many products."""
+        return ops.transpose(weights, (0, 2, 1))
+
+    def product(self, x: Tensor, operand: Tensor) -> Tensor:
+        """The product x @ matrix of a batch (batch, rows) and an operand (J, K·b, c)."""
         b, _ = self.block
         if excess := -self.rows % b:
             x = ops.pad(x, ((0, 0), (0, excess)))
         blocks = ops.reshape(x, (-1, (self.rows + excess) // b, b))
-        gathered = ops.reshape(self._gather(blocks), (-1, self.shape[0], self.shape[2]))
-        # Of the forms tried (einsums with either operand first, units before batch) this
-        # one is the fastest on all backends, for one sequence and for many.
-        y = ops.matmul(
-            ops.transpose(gathered, (1, 0, 2)), ops.transpose(weights, (0, 2, 1))
-        )
-        y = ops.reshape(ops.transpose(y, (1, 0, 2)), (-1, self.shape[0] * self.shape[1]))
+        (across, c, width), gathered = self.shape, self._gather(blocks)
+        if x.shape[0] == 1:  # saves PyTorch two operations, and the others nothing
+            y = ops.matmul(ops.reshape(gathered, (across, 1, width)), operand)
+            y = ops.reshape(y, (1, across * c))
+        else:
+            # Of the forms tried (einsums with either operand first, units before batch)
+            # this one is the fastest on all backends.
+            gathered = ops.reshape(gathered, (-1, across, width))
+            y = ops.matmul(ops.transpose(gathered, (1, 0, 2)), operand)
+            y = ops.reshape(ops.transpose(y, (1, 0, 2)), (-1, across * c))
         return y if y.shape[1] == self.columns else y[:, : self.columns]
 
     def _gather(self, blocks: Tensor) -> Tensor:

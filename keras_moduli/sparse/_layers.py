@@ -80,7 +80,7 @@ class BlockSparseDense(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """activation(inputs @ kernel + bias)."""
         flat = ops.reshape(inputs, (-1, self.layout.rows))
-        y = self.layout.product(flat, self.blocks)
+        y = self.layout.product(flat, self.layout.operand(self.blocks))
         y = ops.reshape(y, (*ops.shape(inputs)[:-1], self.layout.columns))
         return self.activation(y if self.bias is None else y + self.bias)
 
@@ -150,11 +150,13 @@ class _Cell(keras.layers.Layer, abc.ABC):
         """The output and the next states."""
         if self.projection is not None:
             inputs = self.projection.call(inputs)
-        return self.step(inputs, states)
+        return self.step(inputs, states, self.layout.operand(self.blocks))
 
     @abc.abstractmethod
-    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The same with inputs that have been multiplied."""
+    def step(
+        self, inputs: Tensor, states: list[Tensor], operand: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same with inputs that have been multiplied, and the layout's operand."""
 
     def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
         """Zeros."""
@@ -178,9 +180,11 @@ class _Cell(keras.layers.Layer, abc.ABC):
 class BlockSparseSimpleRNNCell(_Cell):
     """h ← activation(x + h @ R), x the inputs times their kernel and plus the bias."""
 
-    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(
+        self, inputs: Tensor, states: list[Tensor], operand: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """The output and the next state."""
-        h = self.activation(inputs + self.layout.product(states[0], self.blocks))
+        h = self.activation(inputs + self.layout.product(states[0], operand))
         return h, [h]
 
 
@@ -190,10 +194,12 @@ class BlockSparseLSTMCell(_Cell):
 
     gates, states = 4, 2
 
-    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(
+        self, inputs: Tensor, states: list[Tensor], operand: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """The output and the next states."""
         h, c = states
-        x = inputs + self.layout.product(h, self.blocks)
+        x = inputs + self.layout.product(h, operand)
         i, f, g, o = ops.split(x, 4, axis=1)
         c = self.recurrent_activation(f) * c
         c = c + self.recurrent_activation(i) * self.activation(g)
@@ -219,10 +225,12 @@ class BlockSparseGRUCell(_Cell):
                 shape=(self.layout.columns,), initializer="zeros", name="bias"
             )
 
-    def step(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(
+        self, inputs: Tensor, states: list[Tensor], operand: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         """The output and the next state."""
         h = states[0]
-        inner = self.layout.product(h, self.blocks)
+        inner = self.layout.product(h, operand)
         if self.bias is not None:
             inner = inner + self.bias
         n = 2 * self.units
@@ -296,10 +304,11 @@ class BlockSparseRNN(keras.layers.RNN):
             return super().inner_loop(sequences, initial_state, mask, training)
         if self.cell.projection is not None:
             sequences = self.cell.projection(sequences)
+        operand = self.cell.layout.operand(self.cell.blocks)
         states, outputs = list(initial_state), []
         steps = range(sequences.shape[1])
         for t in reversed(steps) if self.go_backwards else steps:
-            output, states = self.cell.step(sequences[:, t], states)
+            output, states = self.cell.step(sequences[:, t], states, operand)
             outputs.append(output)
         kept = outputs if self.return_sequences else outputs[-1:]
         return outputs[-1], ops.stack(kept, axis=1), states

@@ -26,7 +26,7 @@ BLOCKS = [(b, c) for b in (4, 8, 16, 32, 64) for c in (4, 8, 16, 32, 64, 128) if
 _GATHER = (8.0, 80.0)
 _PIECE = 2.0
 _WORTH_IT = 1.2
-_SMALLEST = 256
+_SMALLEST = 100_000
 _ADVICE = "prune it with `MagnitudePruning(block=..., balanced=True)`"
 
 
@@ -208,7 +208,7 @@ def choose_layout(
 ) -> Choice:
     """The fastest blocks of a matrix in one order of its neurons."""
     rows, columns = weights.shape
-    if block is None and min(rows, columns) < _SMALLEST:
+    if block is None and rows * columns < _SMALLEST:
         return Choice(None, reason=f"a kernel of {rows} × {columns} is too small to gain")
     blocks = BLOCKS if block is None else [block]
     layouts = [BlockLayout.of(weights != 0, shape) for shape in blocks]
