@@ -6,6 +6,7 @@
 """
 
 import csv
+import math
 import pathlib
 import re
 import statistics
@@ -82,6 +83,8 @@ def figure(text: str) -> str:
         number = float(text)
     except ValueError:
         return text
+    if math.isnan(number):
+        return ""
     return text if number.is_integer() else f"{number:.3g}"
 
 

@@ -2,8 +2,9 @@
 
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
 `penalties` and `regularizers` make kernels pay and `layers` learn the places, `schedules`
-and `pruning` remove what does not pay, `report` shows what is left, `callbacks` move the
-geometry while a model trains, and `compression` makes small files of what is sparse.
+and `pruning` remove what does not pay, `sparse` makes what is left fast, `report` shows
+what it is, `callbacks` move the geometry while a model trains, and `compression` makes
+small files of what is sparse.
 """
 
 from keras_moduli import (

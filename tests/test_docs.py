@@ -94,6 +94,17 @@ def test_adding_problem_learns_prunes_saves_and_reports(tmp_path):
     ]
 
 
+def test_fast_inference_trains_and_compares(tmp_path):
+    script = "examples/fast_inference.py"
+    small = ("--units", 32, "--block", 8, 8, "--epochs", 2, "--output", tmp_path)
+    done = example(script, *small)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "too small to gain" in done.stdout
+    assert "block-sparse" in done.stdout
+    for name in ("pruned.keras", "fast.keras"):
+        assert (tmp_path / name).exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

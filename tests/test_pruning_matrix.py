@@ -72,6 +72,9 @@ ROWS = {
         lambda: Adam(O.schedules.CosineDecay(1e-2, EPOCHS * STEPS))
     ),
     "accumulation": Row(lambda: Adam(1e-2, gradient_accumulation_steps=2)),
+    "accumulation under loss scaling": Row(
+        lambda: O.LossScaleOptimizer(Adam(1e-2, gradient_accumulation_steps=2))
+    ),
     "EMA": Row(ema),
     "EMA overwrites": Row(lambda: ema(ema_overwrite_frequency=3)),
     "SwapEMAWeights": Row(ema, callbacks=lambda: [keras.callbacks.SwapEMAWeights()]),
@@ -225,6 +228,7 @@ def test_masks_hold(row, tmp_path):
     [
         "plain",
         "accumulation",
+        "accumulation under loss scaling",
         "EMA",
         "loss scaling",
         "mixed_float16",
@@ -242,7 +246,8 @@ def test_masks_hold_when_steps_are_counted(name):
     fit(model, [*row.callbacks(), pruning, watch])
     counts = [int(p.sum()) for p in watch.steps]
     assert counts == sorted(counts)
-    accumulated = getattr(model.optimizer, "gradient_accumulation_steps", None) or 1
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    accumulated = getattr(inner, "gradient_accumulation_steps", None) or 1
     fractions = {2: 0.0, 5: 3 / 7, 8: 6 / 7, 9: 1.0}
     wanted = [round(0.9 * size * (1 - (1 - f) ** 3)) for f in fractions.values()]
     # Loss scaling skips steps, which do not count.

@@ -366,6 +366,19 @@ def test_two_pruners_with_selections_of_their_own(tmp_path):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+def test_two_pruners_of_a_model_that_is_built_by_fit():
+    model = keras.Sequential([keras.layers.SimpleRNN(16), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    fit(
+        model,
+        km.MagnitudePruning(0.75, select="recurrent"),
+        km.MagnitudePruning(0.5, select=r"/kernel$", scope="layer"),
+    )
+    found = list(sparsities(model).values())
+    assert found == [0.5, 0.75, 0.5]
+    assert all(v.constraint is None for v in model.trainable_variables)
+
+
 def test_overlapping_pruners_are_refused_and_forgotten():
     model = build()
     pruners = [km.MagnitudePruning(0.5), km.MagnitudePruning(0.9, select="recurrent")]

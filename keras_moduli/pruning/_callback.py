@@ -1,12 +1,13 @@
 """Pruning in `model.fit`, and in loops of one's own."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_moduli import _optimizers
 from keras_moduli.pruning import _granularity
 from keras_moduli.pruning._held import held_on
 from keras_moduli.pruning._plan import Plan
@@ -222,6 +223,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         if model.built or keras.backend.backend() != "tensorflow":
             self._attach_in_fit()
         else:
+            # Another pruner of this list may wait for the weights already.
+            other = getattr(model.train_function, "__self__", None)
+            self._earlier = other if isinstance(other, MagnitudePruning) else None
             model.train_function = self._build_then_train
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
@@ -254,7 +258,8 @@ class MagnitudePruning(keras.callbacks.Callback):
             # Not read from the optimizer, which on JAX would mean to write back its state
             # before each step.
             done = batch - self._epoch_batch
-            every = self._model.optimizer.gradient_accumulation_steps or 1
+            *_, innermost = _optimizers.chain(self._model.optimizer)
+            every = innermost.gradient_accumulation_steps or 1
             self._update_in_fit(self._epoch_step + done // every)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -305,12 +310,20 @@ class MagnitudePruning(keras.callbacks.Callback):
         """The first train function on TensorFlow, where `fit` builds inside the step."""
         inputs = keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0]
         self._model(keras.tree.map_structure(_symbolic, inputs))
-        self._attach_in_fit()
-        assert self.pruner.held is not None
-        assert self._reached is not None
-        self.pruner.held.running = True
-        self.update(self._reached)
+        waiting = list(self._waiting())
+        for pruning in waiting:
+            pruning._attach_in_fit()
+        for pruning in waiting:
+            assert pruning.pruner.held is not None
+            assert pruning._reached is not None
+            pruning.pruner.held.running = True
+            pruning.update(pruning._reached)
         return self._model.train_function(iterator)
+
+    def _waiting(self) -> Iterator["MagnitudePruning"]:
+        yield self
+        if self._earlier is not None:
+            yield from self._earlier._waiting()
 
 
 class KeepZeros(MagnitudePruning):

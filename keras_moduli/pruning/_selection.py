@@ -114,7 +114,8 @@ def target_sparsities(
         found: list[tuple[Variable, float | None]]
         found = [(v, None) for v in variables if (select or _NAMED["kernels"])(v)]
     else:
-        legal = [v for v in variables if _never(model, v) is None]
+        places = _places(model)
+        legal = [v for v in variables if _never(v, places) is None]
         found = _matches(select, legal)
     if not found:
         raise ValueError(
@@ -166,24 +167,29 @@ def skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skipped, ..
         chosen: What is pruned.
     """
     taken = {id(v) for v in chosen}
+    places = _places(model)
     return tuple(
-        Skipped(v.path, v.path, tuple(v.shape), _reason(model, v))
+        Skipped(v.path, v.path, tuple(v.shape), _reason(v, places))
         for v in model.weights
         if id(v) not in taken and math.prod(v.shape) > 1
     )
 
 
-def _reason(model: keras.Model, variable: Variable) -> str:
-    if (reason := _never(model, variable)) is not None:
+def _reason(variable: Variable, places: set[int]) -> str:
+    if (reason := _never(variable, places)) is not None:
         return reason
     if not _NAMED["kernels"](variable):
         return "not named as a kernel: choose it by `select`"
     return "not trainable" if not variable.trainable else "not selected"
 
 
-def _never(model: keras.Model, variable: Variable) -> str | None:
+def _places(model: keras.Model) -> set[int]:
+    return {id(embedding.points) for embedding in neuron_embeddings(model)}
+
+
+def _never(variable: Variable, places: set[int]) -> str | None:
     """Why no pattern selects this weight, whatever it matches."""
-    if any(variable is e.points for e in neuron_embeddings(model)):
+    if id(variable) in places:
         return "places of neurons"
     if "bias" in variable.name:
         return "bias"
