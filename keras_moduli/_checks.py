@@ -5,6 +5,7 @@ import numbers
 import operator
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
@@ -75,6 +76,18 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
             f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
         )
     return str(value)
+
+
+def built_model(value: Any) -> keras.Model:
+    """`value`, a Keras model that has its weights."""
+    if not isinstance(value, keras.Model):
+        raise TypeError(f"Expected a keras.Model. Received: {value!r}")
+    if not value.weights:
+        raise ValueError(
+            f"Model {value.name!r} has no weights yet. Build it first, by "
+            "`model.build(input_shape)` or by calling it on a batch."
+        )
+    return value
 
 
 def array(value: Any) -> NDArray[np.float64]:

@@ -52,17 +52,11 @@ def save_compressed(
     >>> bool((km.load_compressed(path).get_weights()[0] == np.eye(512)).all())
     True
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a keras.Model. Received: {model!r}")
+    _checks.built_model(model)
     _checks.boolean("include_optimizer", include_optimizer)
     path = Path(path)
     if path.suffix != ".keras":
         raise ValueError(f"`path` must end in `.keras`. Received: path={str(path)!r}")
-    if not model.built:
-        raise ValueError(
-            f"Model {model.name!r} has no weights yet. Build it first, by "
-            "`model.build(input_shape)` or by calling it on a batch."
-        )
     # Beside the target, to take its place in one step: a reader never sees half a file.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plain, packed = Path(folder, "plain.keras"), Path(folder, "packed.keras")

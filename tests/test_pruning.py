@@ -104,6 +104,26 @@ def test_exact_count_after_fit(sparsity):
     assert zeros(model) == min(round(sparsity * size), size - 3)
 
 
+def test_exact_count_of_equal_weights_and_tiny_kernels():
+    model = keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            keras.layers.SimpleRNN(1),
+            keras.layers.Dense(1),
+            keras.layers.Dense(7),
+        ]
+    )
+    for kernel in prunable_variables(model):
+        kernel.assign(np.ones(kernel.shape))
+    model.compile(keras.optimizers.SGD(0.0), "mse")  # so that they stay equal
+    recorder = Recorder()
+    fit(model, km.MagnitudePruning(0.99, schedule="linear", end=3), recorder, epochs=5)
+    counts = [int(position.sum()) for position in recorder.positions[::4]]
+    # 12 weights in four kernels, of which two have one weight.
+    assert counts == [0, 4, 8, 8, 8]
+    assert all(row.zeros < row.size for row in km.sparsity(model).rows)
+
+
 @pytest.mark.parametrize("jit_compile", [False, "auto"])
 @pytest.mark.parametrize("regularizer", [None, keras.regularizers.L1(1e-2)])
 def test_zeros_do_not_revive_between_updates(regularizer, jit_compile):

@@ -113,6 +113,35 @@ def test_reasons_for_what_is_left_alone():
     assert max(map(len, text.splitlines())) <= 100
 
 
+class LeakyCell(keras.layers.Layer):
+    """A cell of one's own."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.state_size = units
+
+    def build(self, shape):
+        n = self.state_size
+        self.kernel = self.add_weight(shape=(shape[-1], n), name="kernel")
+        self.recurrent_kernel = self.add_weight(shape=(n, n), name="recurrent_kernel")
+
+    def call(self, x, states):
+        new = keras.ops.tanh(x @ self.kernel + states[0] @ self.recurrent_kernel)
+        h = 0.5 * states[0] + 0.5 * new
+        return h, [h]
+
+
+class SelfAttention(keras.layers.Layer):
+    """Attention of a sequence to itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = keras.layers.MultiHeadAttention(2, 3)
+
+    def call(self, x):
+        return self.attention(x, x)
+
+
 LAYERS = {
     "dense": lambda: [keras.layers.TimeDistributed(keras.layers.Dense(5))],
     "einsum_dense": lambda: [keras.layers.EinsumDense("abc,cd->abd", (6, 5))],
@@ -131,6 +160,12 @@ LAYERS = {
             )
         )
     ],
+    "custom_cell": lambda: [keras.layers.RNN(LeakyCell(5))],
+    "embedding": lambda: [
+        keras.layers.Lambda(lambda x: keras.ops.cast(keras.ops.abs(x[..., 0]) * 3, int)),
+        keras.layers.Embedding(16, 5),
+    ],
+    "attention": lambda: [SelfAttention()],
     "moduli_rnn": lambda: [km.layers.ModuliSimpleRNN(5)],
     "moduli_gru": lambda: [km.layers.ModuliGRU(5)],
     "moduli_lstm": lambda: [keras.layers.Bidirectional(km.layers.ModuliLSTM(5))],

@@ -102,14 +102,7 @@ def target_sparsities(
     model: keras.Model, select: Select
 ) -> list[tuple[Variable, float | None]]:
     """The chosen weights, each with the sparsity that `select` gives it, if it does."""
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a keras.Model. Received: {model!r}")
-    variables = model.trainable_variables
-    if not variables:
-        raise ValueError(
-            f"Model {model.name!r} has no trainable weights yet. Build it first, by "
-            "`model.build(input_shape)` or by calling it on a batch."
-        )
+    variables = _checks.built_model(model).trainable_variables
     if select is None or callable(select):
         found: list[tuple[Variable, float | None]]
         found = [(v, None) for v in variables if (select or _NAMED["kernels"])(v)]

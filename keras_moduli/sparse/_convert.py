@@ -87,13 +87,7 @@ def sparsify(
     >>> bool(np.allclose(fast.predict(x, verbose=0), model.predict(x, verbose=0)))
     True
     """
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"Expected a keras.Model. Received: {model!r}")
-    if not model.built:
-        raise ValueError(
-            f"Model {model.name!r} has no weights yet. Build it first, by "
-            "`model.build(input_shape)` or by calling it on a batch."
-        )
+    _checks.built_model(model)
     tolerance = _checks.positive("tolerance", tolerance)
     block, batch_size = _plan.checked(block, batch_size)
     converter = _Converter(block, batch_size, tolerance)

@@ -127,8 +127,9 @@ def plan(
     >>> km.sparse.plan(model).rows[0].reason
     'a kernel of 16 × 16 is too small to gain'
     """
+    block, batch_size = checked(block, batch_size)
     rows = []
-    for name, layer in convertible(model):
+    for name, layer in convertible(_checks.built_model(model)):
         choice = choose(layer, block, batch_size)
         kernel = deciding_kernel(layer)
         weights = ops.convert_to_numpy(kernel.value)

@@ -42,7 +42,7 @@ class Stream:
 
     Raises:
         TypeError: If `model` is no Keras model.
-        ValueError: If a layer needs more than one time step.
+        ValueError: If it is not built, or a layer needs more than one time step.
 
     Example:
 
@@ -56,9 +56,7 @@ class Stream:
     """
 
     def __init__(self, model: keras.Model, batch_size: int = 1) -> None:
-        if not isinstance(model, keras.Model):
-            raise TypeError(f"Expected a keras.Model. Received: {model!r}")
-        self.model = model
+        self.model = _checks.built_model(model)
         self.batch_size = _checks.integer("batch_size", batch_size, minimum=1)
         self._layers = _chain(model)
         self._advance = _compiled(model, self._one_step)
