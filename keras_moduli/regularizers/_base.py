@@ -75,11 +75,18 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
         # Half precision can hold neither positions nor a sum over a kernel.
         dtype = keras.backend.result_type(kernel.dtype, "float32")
         kernel = ops.reshape(ops.cast(kernel, dtype), layout)
-        return self.strength * self._penalty(kernel, self._squares(layout, dtype))
+        return self.strength * self._cost(kernel, layout)
+
+    def _cost(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
+        """The penalty of a (inputs, gates, outputs) kernel, without the strength."""
+        return self._penalty(kernel, self._squares(layout, kernel.dtype))
 
     def _penalty(self, kernel: Tensor, squares: Tensor) -> Tensor:
-        """The penalty of a (inputs, gates, outputs) kernel, without the strength."""
-        costs = self._costs(squares)
+        """The same from the squared distances."""
+        return self._weighed(kernel, self._costs(squares))
+
+    def _weighed(self, kernel: Tensor, costs: Tensor) -> Tensor:
+        """The same from what each connection costs."""
         if self.communicability:
             costs = costs[:, None, :] * penalties.communicability(kernel)
         return penalties.penalty(kernel, costs, self.power, self.reduction)
@@ -131,8 +138,11 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
             NumPy array of shape (inputs, outputs), the same for every gate. It leaves
             communicability out, which depends on the weights.
         """
-        squares = self._squares(self.layout(shape), "float32")
-        return ops.convert_to_numpy(self._costs(squares))
+        return self._coefficients(self.layout(shape))
+
+    def _coefficients(self, layout: KernelLayout) -> Array:
+        costs = self._costs(self._squares(layout, "float32"))
+        return np.array(ops.convert_to_numpy(costs))
 
     def distances(self, shape: tuple[int, ...]) -> Array:
         """The geodesic distance that each connection of a kernel spans.

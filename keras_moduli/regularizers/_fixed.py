@@ -2,10 +2,12 @@
 
 import functools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 from numpy.typing import ArrayLike
 
 from keras_moduli import _checks
@@ -13,6 +15,12 @@ from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers._base import Array, KernelLayout, KernelPenalty, optional
+
+Tensor = Any
+
+# Up to so many coefficients are kept as a constant, which costs a step no more than L1
+# does; more are computed from the points in each step, which a compiler fuses.
+_LARGEST_STORED = 4_000_000
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -102,6 +110,7 @@ class ModuliRegularizer(KernelPenalty):
         self.output_embedding = optional(
             self._placement, "output_embedding", output_embedding
         )
+        self._store: dict[KernelLayout, tuple[tuple[Array, Array], Tensor]] = {}
         if self.output_seed is not None and self.output_embedding is not None:
             raise ValueError(
                 "Pass `output_seed` or `output_embedding`, not both: each places the "
@@ -146,6 +155,28 @@ class ModuliRegularizer(KernelPenalty):
         if not np.isfinite(array).all():
             raise ValueError(f"`{name}` must be finite.")
         return array
+
+    def _cost(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
+        if layout.inputs * layout.outputs > _LARGEST_STORED:
+            return super()._cost(kernel, layout)
+        costs = ops.cast(self._stored(layout), kernel.dtype)
+        return self._weighed(kernel, costs)
+
+    def _stored(self, layout: KernelLayout) -> Tensor:
+        """The coefficients of a kernel, which change only if neurons are moved."""
+        points = self._points(layout)
+        stored = self._store.get(layout)
+        if stored is None or any(
+            a is not b for a, b in zip(stored[0], points, strict=True)
+        ):
+            # In a thread of its own, where it is computed at once: inside the trace of a
+            # compiled step it would become a part of that.
+            with ThreadPoolExecutor(1) as thread:
+                costs = thread.submit(self._coefficients, layout).result()
+            if keras.backend.backend() == "torch":  # eager: once, not in each step
+                costs = ops.convert_to_tensor(costs)
+            stored = self._store[layout] = (points, costs)
+        return ops.convert_to_tensor(stored[1])
 
     def _points(self, layout: KernelLayout) -> tuple[Array, Array]:
         inputs = self._place("embedding", self.embedding, layout.inputs, self.seed)
