@@ -12,8 +12,15 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 
-# One thread each: PyTorch with two threads on two busy cores is many times slower.
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+ENVIRONMENT = {
+    # One thread each: PyTorch with two threads on two busy cores is many times slower.
+    "OMP_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Tests compile thousands of small programs and run each a few times: compiling them
+    # without optimizing takes half the time.
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true",
+}
 
 
 def python(session, *arguments, **environment):
