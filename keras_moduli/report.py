@@ -1,7 +1,6 @@
 """What is left of a model: a table of its zeros, to print and to compute with."""
 
 import math
-import re
 import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from keras import ops
 from keras_moduli._table import table
 from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.pruning import Skipped, prunable_variables, skipped
-from keras_moduli.pruning._selection import Select
+from keras_moduli.pruning._selection import Select, label
 from keras_moduli.regularizers import geometry_of
 
 __all__ = [
@@ -133,9 +132,9 @@ def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
     8
     """
     variables = prunable_variables(model, select)
-    rows = tuple(_row(v, _label(v.path, model)) for v in variables)
+    rows = tuple(_row(v, label(v.path, model)) for v in variables)
     left = tuple(
-        row._replace(label=_label(row.path, model)) for row in skipped(model, variables)
+        row._replace(label=label(row.path, model)) for row in skipped(model, variables)
     )
     return SparsityReport(rows, left)
 
@@ -277,7 +276,7 @@ def geometry(model: keras.Model) -> GeometryReport:
             f"There is no weight of model {model.name!r} with a geometry. Use "
             "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
         )
-    return GeometryReport(tuple(_geometry_row(v, _label(v.path, model)) for v in chosen))
+    return GeometryReport(tuple(_geometry_row(v, label(v.path, model)) for v in chosen))
 
 
 def _geometry_row(variable: Any, label: str) -> GeometryRow:
@@ -306,8 +305,3 @@ def _flat_fraction(inhibitor: Any, distances: Any) -> float:
     grid = cost(np.linspace(0.0, np.quantile(distances, 0.95), 2000))
     change = np.abs(cost(1.05 * distances) - cost(0.95 * distances))
     return float(np.mean(change <= 0.01 * (grid.max() - grid.min())))
-
-
-def _label(path: str, model: keras.Model) -> str:
-    path = path.removeprefix(f"{model.name}/")
-    return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)

@@ -45,6 +45,8 @@ SELECTIONS = {
     "recurrent": {"gru/recurrent_kernel"},
     "kernels": {"gru/kernel", "gru/recurrent_kernel", "dense/kernel"},
     "gru": {"gru/kernel", "gru/recurrent_kernel"},
+    "^gru/kernel$": {"gru/kernel"},  # as the report prints it
+    "gru_cell/kernel": {"gru/kernel"},
     r"/kernel$": {"gru/kernel", "dense/kernel"},
 }
 

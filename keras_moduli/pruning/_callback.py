@@ -57,9 +57,10 @@ class MagnitudePruning(keras.callbacks.Callback):
             and embedding matrix, and never a bias, a norm's scale or the placement of
             neurons. `"recurrent"`: recurrent kernels. A regular expression, or a list,
             searched for in the paths of the same variables and of others that are not
-            named as kernels. A function of a variable (with `path`, `name`, `shape`),
-            true for those to prune. A dict from any of these strings to the final
-            sparsity of what it matches, in place of `sparsity`.
+            named as kernels, as `path` gives them or as `sparsity` prints them. A
+            function of a variable (with `path`, `name`, `shape`), true for those to
+            prune. A dict from any of these strings to the final sparsity of what it
+            matches, in place of `sparsity`.
         block: (b, c) to prune blocks of b inputs and c outputs at once, by their root
             mean square. All axes of a kernel but the last count as inputs.
         balanced: Whether every column of blocks keeps equally many: what the fast layers

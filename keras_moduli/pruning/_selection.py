@@ -109,7 +109,7 @@ def target_sparsities(
     else:
         places = _places(model)
         legal = [v for v in variables if _never(v, places) is None]
-        found = _matches(select, legal)
+        found = _matches(select, legal, model)
     if not found:
         raise ValueError(
             "Nothing to prune: no trainable variable is selected. The model has "
@@ -119,12 +119,13 @@ def target_sparsities(
 
 
 def _matches(
-    select: Any, variables: list[Variable]
+    select: Any, variables: list[Variable], model: keras.Model
 ) -> list[tuple[Variable, float | None]]:
     patterns = [select] if isinstance(select, str) else select
     matching: dict[int, str] = {}  # by index: variables compare by their values
     for pattern in patterns:
-        indices = [i for i, v in enumerate(variables) if _matcher(pattern)(v)]
+        matches = _matcher(pattern, model)
+        indices = [i for i, v in enumerate(variables) if matches(v)]
         if not indices:
             raise ValueError(_no_match(pattern, [v.path for v in variables]))
         twice = next((i for i in indices if i in matching), None)
@@ -139,9 +140,17 @@ def _matches(
     return [(variables[i], values.get(matching[i])) for i in sorted(matching)]
 
 
-def _matcher(pattern: str) -> Callable[[Variable], bool]:
-    expression = re.compile(pattern)
-    return _NAMED.get(pattern, lambda v: expression.search(v.path) is not None)
+def _matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool]:
+    if pattern in _NAMED:
+        return _NAMED[pattern]
+    search = re.compile(pattern).search
+    return lambda v: any(map(search, (v.path, label(v.path, model))))
+
+
+def label(path: str, model: keras.Model) -> str:
+    """A path without what every path repeats: the model, and a layer's own cell."""
+    path = path.removeprefix(f"{model.name}/")
+    return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)
 
 
 def _no_match(pattern: str, paths: list[str]) -> str:
