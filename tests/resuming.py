@@ -1,8 +1,9 @@
 """Run as a module: a run that backs itself up, and may be killed.
 
-    python -m tests.resuming FOLDER [--kill] [--regrow NAME]
+    python -m tests.resuming FOLDER... [--kill] [--regrow NAME]
 
-writes the final weights and optimizer state to FOLDER/weights.npz.
+does a run in each folder and writes its final weights and optimizer state to weights.npz
+there.
 """
 
 import argparse
@@ -41,6 +42,7 @@ class FirstEpoch(keras.callbacks.Callback):
 
 
 def main(folder, kill, regrow):
+    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -67,7 +69,9 @@ def main(folder, kill, regrow):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("folders", type=pathlib.Path, nargs="+")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--regrow")
-    main(**vars(parser.parse_args()))
+    args = parser.parse_args()
+    for each in args.folders:
+        main(each, args.kill, args.regrow)

@@ -18,7 +18,7 @@ import keras_moduli as km
 from keras_moduli.pruning import prunable_variables
 from tests.backends import CURRENT, run_on
 
-X = np.random.RandomState(0).standard_normal((64, 6, 3)).astype("float32")
+X = np.random.RandomState(0).standard_normal((64, 3, 3)).astype("float32")
 Y = X.sum(axis=(1, 2))[:, None]
 EPOCHS, STEPS = 5, 4
 
@@ -119,7 +119,7 @@ def build(row):
     try:
         model = keras.Sequential(
             [
-                keras.Input((6, 3)),
+                keras.Input((3, 3)),
                 keras.layers.SimpleRNN(16, recurrent_initializer="zeros"),
                 keras.layers.Dense(1),
             ]
@@ -284,10 +284,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, regrow):
     killed = run_on(CURRENT, "tests.resuming", tmp_path, "--kill", *arguments, ok=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert not (tmp_path / "weights.npz").exists()
-    run_on(CURRENT, "tests.resuming", tmp_path, *arguments)
-    resumed = np.load(tmp_path / "weights.npz")
     (tmp_path / "other").mkdir()
-    run_on(CURRENT, "tests.resuming", tmp_path / "other", *arguments)
+    run_on(CURRENT, "tests.resuming", tmp_path, tmp_path / "other", *arguments)
+    resumed = np.load(tmp_path / "weights.npz")
     whole = np.load(tmp_path / "other" / "weights.npz")
     assert resumed["first_epoch"] == 3
     assert whole["first_epoch"] == 0

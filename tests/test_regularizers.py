@@ -209,3 +209,18 @@ def test_layers_of_keras_train_with_it(layer, policy, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     losses = [[float(loss) for loss in m.losses] for m in (model, loaded)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-6)
+
+
+def test_coefficients_that_are_first_needed_in_a_symbolic_call():
+    penalty = km.ModuliRegularizer("torus", seed=5)
+    kernel = np.random.RandomState(0).standard_normal((8, 8)).astype("float32")
+
+    class Charged(keras.layers.Layer):
+        def call(self, x):
+            return x * penalty(keras.ops.convert_to_tensor(kernel))
+
+    keras.Model(inputs := keras.Input((2,)), Charged()(inputs))
+    expected = 1e-3 * (penalty.coefficients((8, 8)) * np.abs(kernel)).sum()
+    for _ in range(2):
+        found = float(penalty(keras.ops.convert_to_tensor(kernel)))
+        assert found == pytest.approx(expected, rel=1e-5)

@@ -172,11 +172,15 @@ class ModuliRegularizer(KernelPenalty):
             # In a thread of its own, where it is computed at once: inside the trace of a
             # compiled step it would become a part of that.
             with ThreadPoolExecutor(1) as thread:
-                costs = thread.submit(self._coefficients, layout).result()
-            if keras.backend.backend() == "torch":  # eager: once, not in each step
-                costs = ops.convert_to_tensor(costs)
+                costs = thread.submit(self._constant, layout).result()
             stored = self._store[layout] = (points, costs)
         return ops.convert_to_tensor(stored[1])
+
+    def _constant(self, layout: KernelLayout) -> Any:
+        costs = self._coefficients(layout)
+        if keras.backend.backend() == "torch":  # eager: converted once, not in each step
+            return ops.convert_to_tensor(costs)
+        return costs
 
     def _points(self, layout: KernelLayout) -> tuple[Array, Array]:
         inputs = self._place("embedding", self.embedding, layout.inputs, self.seed)
