@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from harness import Row, interleaved, parser, run
+from harness import Row, interleaved, parser, ratio, run
 
 TIME, FEATURES = 100, 16
 DENSE = ("Keras", "PyTorch", "ONNX Runtime")
@@ -72,12 +72,8 @@ def compare(kind: str, units: int, batch: int, args: Any) -> Row:
         "units": units,
         "batch": batch,
         **{f"{name} ms": value for name, value in milliseconds.items()},
-        "against own": statistics.median(
-            a / b for a, b in zip(times["Keras"], times["sparse"], strict=True)
-        ),
-        "against fastest": statistics.median(
-            a / b for a, b in zip(fastest, times["sparse"], strict=True)
-        ),
+        "against own": ratio(times, "Keras", "sparse"),
+        "against fastest": ratio(times | {"fastest": fastest}, "fastest", "sparse"),
         "difference": error,
     }
 

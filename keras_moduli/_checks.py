@@ -46,6 +46,17 @@ def integer(name: str, value: Any, *, minimum: int) -> int:
     return value
 
 
+def pair(name: str, value: Any, example: str) -> tuple[int, int]:
+    """`value` as two Python ints that are at least 1; `example` says what to type."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(
+            f"`{name}` must be a pair of integers, such as {example}. "
+            f"Received: {name}={value!r}"
+        )
+    first, second = (integer(name, part, minimum=1) for part in value)
+    return first, second
+
+
 def seed(name: str, value: Any) -> int:
     """`value` as a seed of `numpy.random.RandomState`."""
     value = integer(name, value, minimum=0)

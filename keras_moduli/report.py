@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli import _checks
 from keras_moduli._table import table
 from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.pruning import Skipped, prunable_variables, skipped
@@ -269,7 +270,7 @@ def geometry(model: keras.Model) -> GeometryReport:
     >>> km.geometry(model).rows[0].verdict
     'fine'
     """
-    prunable_variables(model)  # checks that there are weights
+    _checks.built_model(model)
     chosen = [v for v in model.trainable_variables if geometry_of(v) is not None]
     if not chosen:
         raise ValueError(

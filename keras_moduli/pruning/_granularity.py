@@ -159,7 +159,7 @@ def get(block: Any, balanced: Any, pattern: Any, pad: Any) -> Granularity:
                 "`pattern` stands alone: it is balanced by itself and has no blocks. "
                 f"Received: pattern={pattern!r}, block={block!r}, balanced={balanced}"
             )
-        kept, group = _pair("pattern", pattern)
+        kept, group = _checks.pair("pattern", pattern, "(2, 4)")
         if kept >= group:
             raise ValueError(
                 "`pattern` is (n, m), n < m: of m consecutive inputs n stay, as in "
@@ -168,15 +168,5 @@ def get(block: Any, balanced: Any, pattern: Any, pad: Any) -> Granularity:
         return Pattern(kept, group, pad)
     if block is None and not balanced:
         return Weights()
-    height, width = (1, 1) if block is None else _pair("block", block)
+    height, width = (1, 1) if block is None else _checks.pair("block", block, "(8, 8)")
     return Blocks(height, width, balanced, pad)
-
-
-def _pair(name: str, value: Any) -> tuple[int, int]:
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(
-            f"`{name}` must be a pair of integers, such as "
-            f"{(2, 4) if name == 'pattern' else (8, 8)}. Received: {name}={value!r}"
-        )
-    first, second = (_checks.integer(name, part, minimum=1) for part in value)
-    return first, second

@@ -51,7 +51,7 @@ class Regrowth(Configuration, abc.ABC):
 
 
 _registry = Registry("regrowth", Regrowth)  # type: ignore[type-abstract]
-regrowths = _registry.classes
+names = _registry.classes
 regrowth = _registry.get
 
 

@@ -114,7 +114,6 @@ class _Converter:
         self.batch_size = batch_size
         self.tolerance = tolerance
         self._pairs: list[tuple[Any, Any]] = []
-        self._choices: dict[int, Choice] = {}
 
     def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         new = self._converted(layer)
@@ -129,7 +128,6 @@ class _Converter:
         if _plan.deciding_kernel(layer) is None:
             return layer.__class__.from_config(layer.get_config())
         choice = _plan.choose(layer, self.block, self.batch_size)
-        self._choices[id(layer)] = choice
         if choice.layout is None:
             return layer.__class__.from_config(layer.get_config())
         if _plan.cell_of(layer) is not None:

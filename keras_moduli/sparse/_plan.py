@@ -270,10 +270,4 @@ def checked(block: Any, batch_size: Any) -> tuple[tuple[int, int] | None, int]:
     batch_size = _checks.integer("batch_size", batch_size, minimum=1)
     if block is None:
         return None, batch_size
-    if not isinstance(block, tuple | list) or len(block) != 2:
-        raise TypeError(
-            "`block` must be a pair of integers, such as (16, 64), or None to choose. "
-            f"Received: block={block!r}"
-        )
-    b, c = (_checks.integer("block", n, minimum=1) for n in block)
-    return (b, c), batch_size
+    return _checks.pair("block", block, "(16, 64), or None to choose"), batch_size
