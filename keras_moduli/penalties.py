@@ -21,9 +21,10 @@ __all__ = [
     "coefficients",
     "communicability",
     "connectedness",
-    "dispersion",
     "penalty",
     "permuted",
+    "repulsion",
+    "slope",
     "swapped",
 ]
 
@@ -95,20 +96,19 @@ def communicability(kernel: Tensor) -> Tensor:
     return ops.transpose(expm(normalized), (1, 0, 2))
 
 
-def dispersion(squared_distances: Tensor, connectedness: Tensor) -> Tensor:
-    """The repulsion of neurons that learn where to be: −mean log(d² + ε), ε = 0.1.
+def repulsion(squared_distances: Tensor, sending: Tensor, receiving: Tensor) -> Tensor:
+    """How neurons that learn where to be repel each other: −Σ s_j·s_k·log(d_jk² + ε).
+
+    Over (Σ s_j)² it is the dispersion, the mean of −log(d² + ε), ε = 0.1. Pairs nearer
+    than √ε hardly repel each other, so that neurons can pass.
 
     Args:
-        squared_distances: d² of all pairs, of shape (n, n).
-        connectedness: How much each neuron counts in the mean, of shape (n,).
-
-    Returns:
-        Scalar tensor. Pairs nearer than √ε hardly repel each other, so that neurons can
-        pass.
+        squared_distances: d², of shape (m, n).
+        sending: s, how much each neuron counts in the mean, of shape (m,): of some rows.
+        receiving: The same, of shape (n,): of all neurons.
     """
-    counts = connectedness[:, None] * connectedness[None, :]
-    repulsion = -ops.log(squared_distances + 0.1)
-    return ops.sum(counts * repulsion) / ops.maximum(ops.sum(counts), 1e-12)
+    counts = sending[:, None] * receiving[None, :]
+    return -ops.sum(counts * ops.log(squared_distances + 0.1))
 
 
 def connectedness(strengths: Tensor) -> Tensor:
@@ -143,6 +143,18 @@ def penalty(
     magnitude = functools.reduce(operator.mul, [absolute(kernel)] * power)
     reduce = ops.sum if reduction == "sum" else ops.mean
     return reduce(coefficients * magnitude)
+
+
+def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
+    """The derivative of `penalty` by the kernel: ℓ·c_jk·|w_jk|^(ℓ−1)·sign w_jk.
+
+    Takes what `penalty` takes, and returns a tensor of the kernel's shape.
+    """
+    if len(kernel.shape) > len(coefficients.shape):
+        coefficients = coefficients[:, None, :]
+    magnitudes = [ops.abs(kernel)] * (power - 1)
+    sign = power * ops.sign(kernel)
+    return coefficients * functools.reduce(operator.mul, magnitudes, sign)
 
 
 def swapped(

@@ -9,6 +9,7 @@ from keras_moduli import _checks, penalties
 from keras_moduli.layers._embedding import NeuronEmbedding
 from keras_moduli.regularizers import KernelPenalty, geometry_of
 from keras_moduli.regularizers._base import KernelLayout
+from keras_moduli.regularizers._rows import are_many, map_rows, sum_rows
 
 Tensor = Any
 
@@ -74,21 +75,46 @@ class LearnedPenalty(KernelPenalty):
         inputs = ops.tile(self.inputs.places(), (self.taps, 1))
         return inputs, self.outputs.places()
 
-    def _penalty(self, kernel: Tensor, squares: Tensor) -> Tensor:
-        attraction = super()._penalty(kernel, squares)
-        ramp = ops.convert_to_tensor(self.inputs.ramp)
+    def _cost(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
+        attraction = super()._cost(kernel, layout)
         if not self._repulsion:
-            return ramp * attraction
-        weight = ops.stop_gradient(ops.power(ops.abs(kernel), self.power))
-        total = ops.sum(weight) if self.reduction == "sum" else ops.mean(weight)
-        repulsion = self._repulsion * total * self._dispersion(weight, squares)
-        return ramp * (attraction + repulsion)
+            return attraction
+        sending, receiving = self._strengths(kernel, layout)
+        total = self._repulsion * self._scale(layout) * ops.sum(sending)
+        return attraction + total * self._dispersion(sending, receiving)
 
-    def _dispersion(self, weight: Tensor, squares: Tensor) -> Tensor:
-        sending, receiving = ops.sum(weight, axis=(1, 2)), ops.sum(weight, axis=(0, 1))
+    def _scale(self, layout: KernelLayout) -> Tensor:
+        return super()._scale(layout) * ops.convert_to_tensor(self.inputs.ramp)
+
+    def _cost_by_rows(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
+        """Differentiable by the places too, in a sum of its own."""
+
+        def cost(kernel: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            costs = self._between(x, y)
+            return penalties.penalty(layout.gated(kernel), costs, self.power)
+
+        x, y = self._places(layout, kernel.dtype)
+        moving = self._scale(layout) * sum_rows(cost, [kernel], [x], y)
+        still = super()._cost_by_rows(kernel, layout)
+        return still + moving - ops.stop_gradient(moving)
+
+    def _strengths(self, kernel: Tensor, layout: KernelLayout) -> tuple[Tensor, Tensor]:
+        """Σ |w|^ℓ of each input and of each output, without gradient."""
+
+        def sums(kernel: Tensor) -> tuple[Tensor, Tensor]:
+            weight = ops.power(ops.abs(layout.gated(kernel)), self.power)
+            return ops.sum(weight, axis=(1, 2)), ops.sum(weight, axis=(0, 1))
+
+        kernel = ops.reshape(kernel, (layout.inputs, -1))
+        if not self._by_rows(layout):
+            return sums(ops.stop_gradient(kernel))
+        sending, receiving = map_rows(sums, [kernel], layout.outputs)
+        sending = ops.reshape(sending, (-1,))[: layout.inputs]
+        return sending, ops.sum(receiving, axis=0)
+
+    def _dispersion(self, sending: Tensor, receiving: Tensor) -> Tensor:
         if self.inputs is self.outputs:
-            strengths = penalties.connectedness(sending + receiving)
-            return penalties.dispersion(squares, strengths)
+            return self._own_dispersion(self.inputs, sending + receiving)
         if self.taps > 1:
             sending = ops.sum(ops.reshape(sending, (self.taps, -1)), axis=0)
         sides = ((self.inputs, sending), (self.outputs, receiving))
@@ -96,8 +122,17 @@ class LearnedPenalty(KernelPenalty):
 
     def _own_dispersion(self, embedding: NeuronEmbedding, strengths: Tensor) -> Tensor:
         x = ops.cast(embedding.places(), strengths.dtype)
-        squares = self.manifold.squared_distance(x[:, None, :], x[None, :, :])
-        return penalties.dispersion(squares, penalties.connectedness(strengths))
+        counts = penalties.connectedness(strengths)
+
+        def repulsion(sending: Tensor, x: Tensor, y: Tensor) -> Tensor:
+            squares = self.manifold.squared_distance(x[:, None, :], y[None, :, :])
+            return penalties.repulsion(squares, sending, counts)
+
+        if are_many(x.shape[0] ** 2):
+            total = sum_rows(repulsion, [counts], [x], x)
+        else:
+            total = repulsion(counts, x, x)
+        return total / ops.maximum(ops.square(ops.sum(counts)), 1e-12)
 
 
 class _Both:

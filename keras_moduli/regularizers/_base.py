@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from keras_moduli import _checks, inhibitors, manifolds, penalties
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
+from keras_moduli.regularizers._rows import are_many, map_rows
 
 Tensor = Any
 Array = NDArray[np.float64]
@@ -24,6 +25,10 @@ class KernelLayout(NamedTuple):
     inputs: int
     gates: int
     outputs: int
+
+    def gated(self, rows: Tensor) -> Tensor:
+        """Rows of a matrix (inputs, gates · outputs) with an axis of gates."""
+        return ops.reshape(rows, (-1, self.gates, self.outputs))
 
 
 class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
@@ -75,21 +80,59 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
         # Half precision can hold neither positions nor a sum over a kernel.
         dtype = keras.backend.result_type(kernel.dtype, "float32")
         kernel = ops.reshape(ops.cast(kernel, dtype), layout)
-        return self.strength * self._cost(kernel, layout)
+        return self._cost(kernel, layout)
 
     def _cost(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
-        """The penalty of a (inputs, gates, outputs) kernel, without the strength."""
-        return self._penalty(kernel, self._squares(layout, kernel.dtype))
+        """The penalty of a (inputs, gates, outputs) kernel."""
+        if self._by_rows(layout):
+            # As a matrix: for an axis of one gate XLA would copy it.
+            matrix = ops.reshape(kernel, (layout.inputs, -1))
+            return self._cost_by_rows(matrix, layout)
+        return self._weighed(kernel, self._costs(self._squares(layout, kernel.dtype)))
 
-    def _penalty(self, kernel: Tensor, squares: Tensor) -> Tensor:
-        """The same from the squared distances."""
-        return self._weighed(kernel, self._costs(squares))
+    def _scale(self, layout: KernelLayout) -> Tensor:
+        """By what Σ c·|w|^ℓ is multiplied."""
+        if self.reduction == "sum":
+            return self.strength
+        return self.strength / math.prod(layout)
+
+    def _by_rows(self, layout: KernelLayout) -> bool:
+        """Whether the kernel is so large that coefficients are never held at once."""
+        # The two that need all coefficients at once are controls and O(n³) in time.
+        return (
+            are_many(layout.inputs * layout.outputs)
+            and self.permute_seed is None
+            and not self.communicability
+        )
+
+    def _cost_by_rows(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
+        """The penalty of a (inputs, gates · outputs) kernel, a few rows at a time."""
+        scale = self._scale(layout)
+        x, y = map(ops.stop_gradient, self._places(layout, kernel.dtype))
+
+        def slopes(kernel: Tensor, x: Tensor) -> Tensor:
+            slope = penalties.slope(layout.gated(kernel), self._between(x, y), self.power)
+            # Scaled here, so that compilers find it to be the gradient, not a factor.
+            return ops.reshape(scale * slope, kernel.shape)
+
+        # Σ c·|w|^ℓ = Σ w·slope/ℓ, of which the gradient is held once, as L1's is.
+        slope = map_rows(slopes, (kernel, x), layout.outputs)
+        slope = ops.reshape(slope, (-1, kernel.shape[1]))[: layout.inputs]
+        cost = ops.sum(kernel * slope)
+        if self.power > 1:
+            cost = cost - (1.0 - 1.0 / self.power) * ops.stop_gradient(cost)
+        return cost
+
+    def _between(self, x: Tensor, y: Tensor) -> Tensor:
+        """What a connection from each of x to each of y costs."""
+        return self.inhibitor(self.manifold.squared_distance(x[:, None], y[None]))
 
     def _weighed(self, kernel: Tensor, costs: Tensor) -> Tensor:
         """The same from what each connection costs."""
         if self.communicability:
             costs = costs[:, None, :] * penalties.communicability(kernel)
-        return penalties.penalty(kernel, costs, self.power, self.reduction)
+        scale = self._scale(KernelLayout(*kernel.shape))
+        return scale * penalties.penalty(kernel, costs, self.power)
 
     def layout(self, shape: tuple[int, ...]) -> KernelLayout:
         """How a kernel of this shape flattens to (inputs, gates, outputs).
@@ -157,10 +200,12 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
         return np.sqrt(ops.convert_to_numpy(squares))
 
     def _squares(self, layout: KernelLayout, dtype: str) -> Tensor:
-        # From the points inside the step, which compilers fuse with the sum, rather than
-        # from a stored matrix, which would be a constant of n² numbers in the graph.
-        x, y = (ops.convert_to_tensor(points, dtype) for points in self._points(layout))
+        x, y = self._places(layout, dtype)
         return self.manifold.squared_distance(x[:, None, :], y[None, :, :])
+
+    def _places(self, layout: KernelLayout, dtype: str) -> tuple[Tensor, Tensor]:
+        x, y = (ops.convert_to_tensor(points, dtype) for points in self._points(layout))
+        return x, y
 
     def _costs(self, squares: Tensor) -> Tensor:
         costs = self.inhibitor(squares)

@@ -15,12 +15,9 @@ from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers._base import Array, KernelLayout, KernelPenalty, optional
+from keras_moduli.regularizers._rows import are_many
 
 Tensor = Any
-
-# Up to so many coefficients are kept as a constant, which costs a step no more than L1
-# does; more are computed from the points in each step, which a compiler fuses.
-_LARGEST_STORED = 4_000_000
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -37,6 +34,10 @@ class ModuliRegularizer(KernelPenalty):
     gated layer, (n, g·n), needs `gates=g`: 4 for an LSTM, 3 for a GRU. A kernel (m, n)
     between two sets of neurons needs `output_seed` or `output_embedding`. A kernel of
     more than two axes needs `input_axes` too, and is flattened to inputs and outputs.
+
+    Of kernels with more than four million entries a few rows are computed at a time, so
+    that they need little more memory than L1; with `permute_seed` or `communicability`
+    all coefficients are held at once.
 
     Args:
         manifold: M: a name such as `"torus"`, or a `keras_moduli.manifolds.Manifold`.
@@ -157,7 +158,7 @@ class ModuliRegularizer(KernelPenalty):
         return array
 
     def _cost(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
-        if layout.inputs * layout.outputs > _LARGEST_STORED:
+        if are_many(layout.inputs * layout.outputs):
             return super()._cost(kernel, layout)
         costs = ops.cast(self._stored(layout), kernel.dtype)
         return self._weighed(kernel, costs)

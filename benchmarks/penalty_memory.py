@@ -1,0 +1,154 @@
+"""How time and memory of the penalty grow with the kernel.
+
+    python benchmarks/penalty_memory.py
+
+Value and gradient of a penalty on a square kernel: `keras.regularizers.L1`, by distance
+on the torus, and with places in R³ that are learned. Each in a process of its own, whose
+peak is all its resident memory, the backend's included. Draws
+`docs/images/penalty_memory.png`.
+"""
+
+import csv
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from harness import ROOT, Row, parser, run
+
+KINDS = ("L1", "fixed", "learned")
+
+
+def main() -> None:
+    found = parser(__doc__, "penalty_memory")
+    sizes = [2**power for power in range(8, 15)]
+    found.add_argument("--units", type=int, nargs="+", default=sizes)
+    found.set_defaults(repeats=3)
+    args = found.parse_args()
+    run(args, lambda: measure(args))
+    if not args.in_process:
+        draw(args.output)
+
+
+def measure(args: Any) -> Iterator[Row]:
+    spawn = multiprocessing.get_context("spawn")
+    for units in args.units:
+        baseline = None
+        for kind in KINDS:
+            with ProcessPoolExecutor(1, spawn) as pool:
+                run = pool.submit(evaluate, kind, units, args.repeats)
+                seconds, peak = run.result()
+            baseline = baseline or peak
+            yield {
+                "units": units,
+                "penalty": kind,
+                "ms": 1e3 * seconds,
+                "peak GiB": peak,
+                "over L1": peak / baseline,
+            }
+
+
+def evaluate(kind: str, units: int, repeats: int) -> tuple[float, float]:
+    """Seconds of value and gradient, and the peak of this process in GiB."""
+    import keras
+
+    import keras_moduli as km
+
+    kernel = keras.Variable(keras.ops.ones((units, units)))
+    variables = [kernel]
+    if kind == "L1":
+        penalty = keras.regularizers.L1(1e-3)
+    elif kind == "fixed":
+        penalty = km.ModuliRegularizer("torus", "dog")
+    else:
+        neurons = km.layers.NeuronEmbedding(km.manifolds.Euclidean(3))
+        cell = km.layers.ModuliSimpleRNNCell(
+            units, embedding=neurons, recurrent_initializer="zeros"
+        )
+        cell.build((None, 1))
+        penalty = cell.recurrent_kernel.regularizer
+        variables.append(cell.embedding)
+        del cell.recurrent_kernel
+    call = gradient(penalty, variables)
+    times = []
+    for _ in range(1 + repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return statistics.median(times[1:]), peak
+
+
+def gradient(penalty: Callable[[Any], Any], variables: list[Any]) -> Callable[[], Any]:
+    """Computes value and gradients, as a training step does on this backend."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def value(values: list[Any]) -> Any:
+            with keras.StatelessScope(zip(variables, values, strict=True)):
+                return penalty(variables[0])
+
+        compiled = jax.jit(jax.value_and_grad(value))
+        return lambda: jax.block_until_ready(compiled([v.value for v in variables]))
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        @tf.function(jit_compile=True)
+        def step() -> Any:
+            with tf.GradientTape() as tape:
+                value = penalty(variables[0])
+            return tape.gradient(value, [v.value for v in variables])
+
+        return lambda: step()[0][0, 0].numpy()
+
+    def backward() -> None:
+        for variable in variables:
+            variable.value.grad = None
+        penalty(variables[0]).backward()
+
+    return backward
+
+
+def draw(path: Any) -> None:
+    """Time and memory by the number of neurons."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    backends = list(dict.fromkeys(row["backend"] for row in rows))
+    figure, axes = plt.subplots(
+        2, len(backends), figsize=(3.4 * len(backends), 5.6), sharex=True, sharey="row"
+    )
+    labels = {"ms": "value and gradient, ms", "peak GiB": "peak of the process, GiB"}
+    for column, backend in enumerate(backends):
+        axes[0, column].set_title(backend, fontsize=11)
+        axes[1, column].set_xlabel("neurons")
+        for line, (name, label) in enumerate(labels.items()):
+            panel = axes[line, column]
+            panel.set_xscale("log", base=2)
+            panel.set_yscale("log")
+            panel.grid(alpha=0.3)
+            if column == 0:
+                panel.set_ylabel(label)
+            for kind, marker in zip(KINDS, "o^s", strict=True):
+                points = [
+                    (int(row["units"]), float(row[name]))
+                    for row in rows
+                    if row["backend"] == backend and row["penalty"] == kind
+                ]
+                panel.plot(*zip(*points, strict=True), marker=marker, ms=4, label=kind)
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(ROOT / "docs/images/penalty_memory.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()

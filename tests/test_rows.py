@@ -1,0 +1,131 @@
+"""Large kernels, whose pairs of neurons are never held at once: the same penalty."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import keras
+import numpy as np
+import pytest
+
+import keras_moduli as km
+from keras_moduli.regularizers import _rows
+from tests import oracles
+from tests.cases import MANIFOLDS
+
+
+@pytest.fixture
+def by_rows(monkeypatch):
+    """Makes kernels of more than so many pairs large ones."""
+
+    def limit(pairs, block=80):
+        monkeypatch.setattr(_rows, "MOST_PAIRS", pairs)
+        monkeypatch.setattr(_rows, "_PAIRS_OF_A_BLOCK", block)
+        monkeypatch.setattr(_rows, "_PAIRS_OF_A_TORCH_BLOCK", block)
+
+    return limit
+
+
+# 12 rows of 12 fall into blocks of 6; 13 do not divide.
+@pytest.mark.parametrize("n", [12, 13])
+@pytest.mark.parametrize("power", [1, 2, 3])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("gates", [1, 3])
+def test_formula(by_rows, n, power, reduction, gates):
+    by_rows(50)
+    kernel = np.random.RandomState(0).standard_normal((n, gates * n)).astype("float32")
+    regularizer = km.ModuliRegularizer(
+        "sphere", "identity", 0.5, power=power, reduction=reduction, gates=gates
+    )
+    case = MANIFOLDS["sphere"]
+    points = case.manifold.sample(n, 0)
+    d = np.array([[case.oracle(x, y) for y in points] for x in points])
+    expected = 0.5 * oracles.penalty(kernel, d, lambda d: d, power)
+    if reduction == "mean":
+        expected /= kernel.size
+    assert float(regularizer(kernel)) == pytest.approx(expected, rel=1e-4)
+
+
+def dense(**arguments):
+    return keras.layers.Dense(
+        13,
+        kernel_regularizer=km.ModuliRegularizer(strength=0.1, **arguments),
+        name="layer",
+    )
+
+
+LAYERS = {
+    "fixed": dense,
+    "fixed, squared": lambda: dense(power=2, reduction="mean"),
+    "fixed, two sets": lambda: dense(output_seed=1),
+    "permuted": lambda: dense(permute_seed=1),
+    "communicability": lambda: dense(communicability=True),
+    "learned, two sets": lambda: km.layers.Moduli(
+        keras.layers.Dense(13, name="layer"), strength=0.1
+    ),
+    "learned": lambda: km.layers.ModuliSimpleRNN(
+        13, manifold="sphere", strength=0.1, name="layer"
+    ),
+    "learned GRU": lambda: km.layers.ModuliGRU(
+        13, manifold="torus", strength=0.1, reduction="mean", name="layer"
+    ),
+    "learned, cubed": lambda: km.layers.ModuliSimpleRNN(
+        13, manifold="sphere", strength=0.1, power=3, name="layer"
+    ),
+}
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_training_is_the_same(by_rows, make):
+    """One step of descent shows the gradients by weights and places."""
+    rng = np.random.RandomState(0)
+    weights = []
+    for limit in (10**6, 50):
+        by_rows(limit)
+        layer = make()
+        recurrent = isinstance(layer, keras.layers.RNN)
+        x = rng.standard_normal((4, 3, 13) if recurrent else (4, 13)).astype("float32")
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+        for kernel in (w for w in model.weights if w.name.endswith("kernel")):
+            unconnected = np.ones(kernel.shape)  # which the repulsion leaves alone
+            unconnected[:4] = unconnected[:, :4] = 0
+            kernel.assign(kernel * unconnected)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.fit(0 * x, np.zeros((4, 13)), verbose=0)  # the penalty alone
+        weights.append(model.get_weights())
+    for whole, rows in zip(*weights, strict=True):
+        np.testing.assert_allclose(rows, whole, rtol=1e-4, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("tests")
+@dataclasses.dataclass(frozen=True)
+class Watched(km.manifolds.Euclidean):
+    """Euclidean space that notes how many pairs it is asked for at once."""
+
+    pairs: ClassVar[list[int]] = []
+
+    def _squared_distance(self, x, y):
+        shape = np.broadcast_shapes(tuple(x.shape), tuple(y.shape))
+        self.pairs.append(math.prod(shape[:-1]))
+        return super()._squared_distance(x, y)
+
+
+def fixed(units):
+    regularizer = km.ModuliRegularizer(Watched(3), "gaussian")
+    return keras.layers.SimpleRNN(units, recurrent_regularizer=regularizer)
+
+
+def learned(units):
+    return km.layers.ModuliSimpleRNN(units, manifold=Watched(3))
+
+
+@pytest.mark.parametrize("make", [fixed, learned])
+def test_pairs_are_never_held_at_once(by_rows, make):
+    units = 300
+    by_rows(units**2 - 1, block=1000)
+    model = keras.Sequential([keras.Input((2, 1)), make(units)])
+    model.compile("sgd", "mse")
+    Watched.pairs.clear()
+    model.fit(np.zeros((1, 2, 1)), np.zeros((1, units)), verbose=0)
+    assert 0 < max(Watched.pairs) <= 1000
