@@ -9,6 +9,7 @@ import argparse
 import csv
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace, measure: Callable[[], Iterable[Row]]) -> None:
             print(f"{backend} is not installed: left out")
             continue
         rows += _in_process(backend, args.threads)
+    if not rows:
+        raise SystemExit(f"None of {', '.join(args.backends)} is installed.")
     facts = {
         "command": " ".join(["python", sys.argv[0], *sys.argv[1:]]),
         "machine": machine(),
@@ -126,6 +129,28 @@ def ratio(times: dict[str, list[float]], over: str, under: str) -> float:
     """The median over rounds of one contestant's time over another's."""
     pairs = zip(times[over], times[under], strict=True)
     return statistics.median(a / b for a, b in pairs)
+
+
+def epoch_seconds(model: Any, *data: Any, epochs: int, callbacks: Any = ()) -> float:
+    """The median time of an epoch of `fit`, what callbacks do at its begin included.
+
+    Args:
+        model: A compiled Keras model.
+        *data: Inputs, targets, and the size of a batch.
+        epochs: How many, of which the first two compile and do not count.
+        callbacks: Of Keras.
+    """
+    import keras
+
+    starts = []
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter())
+    )
+    model.fit(
+        *data, epochs=epochs, verbose=0, shuffle=False, callbacks=[clock, *callbacks]
+    )
+    gaps = [b - a for a, b in itertools.pairwise(starts[2:])]
+    return statistics.median(gaps)  # nothing is timed after the last
 
 
 def machine() -> str:

@@ -8,13 +8,12 @@ places in R³ that are learned.
 """
 
 import statistics
-import time
 from collections.abc import Iterator
 from typing import Any
 
-from harness import Row, interleaved, parser, ratio, run
+from harness import Row, epoch_seconds, interleaved, parser, ratio, run
 
-TIME, BATCH, FEATURES, STEPS, EPOCHS = 50, 32, 16, 10, 4
+TIME, BATCH, FEATURES, STEPS, EPOCHS = 50, 32, 16, 10, 6
 
 
 def main() -> None:
@@ -39,12 +38,6 @@ def compare(units: int, repeats: int) -> Row:
     x = rng.standard_normal((BATCH * STEPS, TIME, FEATURES)).astype("float32")
     y = rng.standard_normal((BATCH * STEPS, 1)).astype("float32")
 
-    class Clock(keras.callbacks.Callback):
-        """When epochs begin."""
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.starts = [*getattr(self, "starts", []), time.perf_counter()]
-
     def trained(layer: Any) -> Any:
         model = keras.Sequential(
             [keras.Input((TIME, FEATURES)), layer, keras.layers.Dense(1)]
@@ -53,9 +46,7 @@ def compare(units: int, repeats: int) -> Row:
         seconds: list[float] = []
 
         def epochs() -> None:
-            clock = Clock()
-            model.fit(x, y, BATCH, EPOCHS, verbose=0, shuffle=False, callbacks=[clock])
-            seconds.append(statistics.median(np.diff(clock.starts[1:])) / STEPS)
+            seconds.append(epoch_seconds(model, x, y, BATCH, epochs=EPOCHS) / STEPS)
 
         return epochs, seconds
 

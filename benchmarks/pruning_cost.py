@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from harness import Row, interleaved, parser, ratio, run
+from harness import Row, epoch_seconds, interleaved, parser, ratio, run
 
 UNITS, TIME, BATCH, FEATURES, STEPS = 256, 50, 32, 16, 40
 
@@ -40,23 +40,8 @@ def step_cost(repeats: int, arguments: dict) -> Row:
     x = rng.standard_normal((BATCH * STEPS, TIME, FEATURES)).astype("float32")
     y = rng.standard_normal((BATCH * STEPS, 1)).astype("float32")
 
-    class Clock(keras.callbacks.Callback):
-        """Seconds of each epoch, what pruning does at its begin included."""
-
-        def __init__(self):
-            super().__init__()
-            self.starts = []
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.starts.append(time.perf_counter())
-
     def epochs(pruning):
-        clock = Clock()
-        # The first two epochs compile, and nothing is timed after the last.
-        model.fit(
-            x, y, BATCH, epochs=8, verbose=0, shuffle=False, callbacks=[clock, *pruning]
-        )
-        return statistics.median(np.diff(clock.starts[2:]))
+        return epoch_seconds(model, x, y, BATCH, epochs=8, callbacks=pruning)
 
     model = keras.Sequential(
         [
