@@ -68,13 +68,23 @@ TABLES = {"|---|---|---|---|---|---|\n": planted, "|---|---|---|---|---|\n": hea
 
 def benchmark(name: str) -> str:
     """A table as a benchmark wrote it, and where, with what and how it was made."""
+    return table(read(f"{name}.csv"))
+
+
+def largest(name: str) -> str:
+    """The same of the largest size only."""
     rows = read(f"{name}.csv")
+    units = max(int(row["units"]) for row in rows)
+    return table([row for row in rows if int(row["units"]) == units])
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Rows of results without what they share."""
     columns = [c for c in rows[0] if c not in ("command", "machine", "versions")]
     lines = [columns, ["---"] * len(columns)]
     lines += [[figure(row[column]) for column in columns] for row in rows]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    first = rows[0]
-    return f"{table}\n\n`{first['command']}` on {first['machine']}: {first['versions']}."
+    drawn = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return drawn + origin(rows[0])
 
 
 def figure(text: str) -> str:
@@ -88,11 +98,47 @@ def figure(text: str) -> str:
     return text if number.is_integer() else f"{number:.3g}"
 
 
+NAMES = {
+    "circle": "diffusion on the circle",
+    "torus": "difference of Gaussians on the torus",
+    "l1": "L1",
+    "permuted": "the circle's coefficients in random places",
+    "none": "none",
+}
+DIGITS = {"adding": 5, "head direction": 2}
+
+
+def quality(name: str) -> str:
+    """One row for each task and penalty: the errors of all seeds."""
+    rows = read(f"{name}.csv")
+    cases = defaultdict(dict)
+    for row in rows:
+        cases[row["task"], row["setting"]][int(row["seed"])] = float(row["error fast"])
+    lines = ["| task | penalty | mean | std | each seed |", "|---|---|---|---|---|"]
+    for task in DIGITS:
+        for setting, label in NAMES.items():
+            errors = [error for _, error in sorted(cases[task, setting].items())]
+            figures = (statistics.mean(errors), statistics.stdev(errors))
+            shown = [f"{value:.{DIGITS[task]}f}" for value in figures]
+            each = spread(errors, DIGITS[task])
+            lines.append(f"| {task} | {label} | {shown[0]} | {shown[1]} | {each} |")
+    return "\n".join(lines) + origin(rows[0])
+
+
+def origin(row: dict[str, str]) -> str:
+    """Where, with what and how a table was made."""
+    return f"\n\n`{row['command']}` on {row['machine']}: {row['versions']}."
+
+
+MADE_OTHERWISE = {"block_quality": quality, "penalty_memory": largest}
+
+
 def benchmarks(page: str) -> str:
     """The page of benchmarks with what stands between its marks made anew."""
 
     def made(match: re.Match[str]) -> str:
-        return f"<!-- {match[1]} -->\n{benchmark(match[1])}\n<!-- end -->"
+        make = MADE_OTHERWISE.get(match[1], benchmark)
+        return f"<!-- {match[1]} -->\n{make(match[1])}\n<!-- end -->"
 
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", made, page, flags=re.S)
 

@@ -285,3 +285,23 @@ def test_saved_model(tmp_path):
 
     served = tf.saved_model.load(str(tmp_path / "saved"))
     same(np.asarray(served.serve(X)), fast(X))
+
+
+# What Keras needs for it on each backend.
+CONVERTER = {"tensorflow": "tf2onnx", "jax": "jax2onnx", "torch": "onnx"}[CURRENT]
+
+
+@pytest.mark.parametrize("layer", [K.SimpleRNN, K.GRU, K.LSTM])
+@pytest.mark.parametrize("features", [5, 80])  # multiplied in the loop, and before it
+def test_onnx(tmp_path, layer, features):
+    pytest.importorskip(CONVERTER, reason=f"Keras needs {CONVERTER} for this")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    x = RNG.standard_normal((4, 7, features)).astype("float32")
+    model = keras.Sequential([keras.Input((7, features)), layer(256), K.Dense(2)])
+    fast = km.sparsify(prune(model), block=(16, 64))
+    fast(x)  # Keras exports what has been called
+    fast.export(tmp_path / "fast.onnx", format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "fast.onnx")
+    name = session.get_inputs()[0].name
+    for count in (1, 4):  # the export must not keep the batch that it was traced with
+        same(session.run(None, {name: x[:count]})[0], fast(x[:count]))

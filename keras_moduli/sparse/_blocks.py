@@ -138,7 +138,8 @@ class BlockLayout(Configuration):
             x = ops.pad(x, ((0, 0), (0, excess)))
         blocks = ops.reshape(x, (-1, (self.rows + excess) // b, b))
         (across, c, width), gathered = self.shape, self._gather(blocks)
-        if x.shape[0] == 1:  # saves PyTorch two operations, and the others nothing
+        batch = x.shape[0]  # while PyTorch exports to ONNX a tensor, and any number
+        if isinstance(batch, int) and batch == 1:  # saves PyTorch two operations
             y = ops.matmul(ops.reshape(gathered, (across, 1, width)), operand)
             y = ops.reshape(y, (1, across * c))
         else:
