@@ -166,23 +166,19 @@ def network(
 
 def regularizer(args: Any, setting: str, seed: int) -> Any:
     """A penalty of one mean coefficient."""
-    import keras_moduli as km
+    import adding_problem
 
-    if setting == "none":
-        return None
-    manifold = "torus" if setting == "torus" else "circle"
-    inhibitor = "dog" if setting == "torus" else "diffusion"
-    unit = km.ModuliRegularizer(manifold, inhibitor, seed=seed)
-    mean = float(unit.coefficients((args.units, args.units)).mean())
-    found = km.ModuliRegularizer(
-        manifold,
-        inhibitor,
-        strength=args.strength / mean,
-        reduction="mean",
-        seed=seed,
-        permute_seed=seed if setting == "permuted" else None,
+    manifold, inhibitor = ("circle", "diffusion")
+    if setting == "torus":
+        manifold, inhibitor = ("torus", "dog")
+    chosen = argparse.Namespace(
+        control=setting,
+        manifold=manifold,
+        inhibitor=inhibitor,
+        strength=args.strength,
+        units=args.units,
     )
-    return km.matched_l1(found, args.units) if setting == "l1" else found
+    return adding_problem.regularizer(chosen, seed)
 
 
 if __name__ == "__main__":

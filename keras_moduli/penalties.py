@@ -137,8 +137,7 @@ def penalty(
     Returns:
         Scalar tensor. |w| has derivative 0 at 0 on every backend.
     """
-    if len(kernel.shape) > len(coefficients.shape):
-        coefficients = coefficients[:, None, :]
+    coefficients = _for_gates(coefficients, kernel)
     # Products rather than ops.power, whose derivative at 0 differs by backend.
     magnitude = functools.reduce(operator.mul, [absolute(kernel)] * power)
     reduce = ops.sum if reduction == "sum" else ops.mean
@@ -150,11 +149,17 @@ def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
 
     Takes what `penalty` takes, and returns a tensor of the kernel's shape.
     """
-    if len(kernel.shape) > len(coefficients.shape):
-        coefficients = coefficients[:, None, :]
+    coefficients = _for_gates(coefficients, kernel)
     magnitudes = [ops.abs(kernel)] * (power - 1)
     sign = power * ops.sign(kernel)
     return coefficients * functools.reduce(operator.mul, magnitudes, sign)
+
+
+def _for_gates(coefficients: Tensor, kernel: Tensor) -> Tensor:
+    """Coefficients (m, n) with an axis for the gates of a kernel, if it has one."""
+    if len(kernel.shape) > len(coefficients.shape):
+        return coefficients[:, None, :]
+    return coefficients
 
 
 def swapped(

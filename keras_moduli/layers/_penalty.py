@@ -75,13 +75,11 @@ class LearnedPenalty(KernelPenalty):
         inputs = ops.tile(self.inputs.places(), (self.taps, 1))
         return inputs, self.outputs.places()
 
-    def _cost(self, kernel: Tensor, layout: KernelLayout) -> Tensor:
-        attraction = super()._cost(kernel, layout)
-        if not self._repulsion:
-            return attraction
-        sending, receiving = self._strengths(kernel, layout)
-        total = self._repulsion * self._scale(layout) * ops.sum(sending)
-        return attraction + total * self._dispersion(sending, receiving)
+    def _cost_at_once(
+        self, kernel: Tensor, layout: KernelLayout, squares: Tensor
+    ) -> Tensor:
+        attraction = super()._cost_at_once(kernel, layout, squares)
+        return attraction + self._repulsive(kernel, layout, squares)
 
     def _scale(self, layout: KernelLayout) -> Tensor:
         return super()._scale(layout) * ops.convert_to_tensor(self.inputs.ramp)
@@ -90,13 +88,24 @@ class LearnedPenalty(KernelPenalty):
         """Differentiable by the places too, in a sum of its own."""
 
         def cost(kernel: Tensor, x: Tensor, y: Tensor) -> Tensor:
-            costs = self._between(x, y)
+            costs = penalties.coefficients(self.manifold, self.inhibitor, x, y)
             return penalties.penalty(layout.gated(kernel), costs, self.power)
 
         x, y = self._places(layout, kernel.dtype)
         moving = self._scale(layout) * sum_rows(cost, [kernel], [x], y)
         still = super()._cost_by_rows(kernel, layout)
-        return still + moving - ops.stop_gradient(moving)
+        attraction = still + moving - ops.stop_gradient(moving)
+        return attraction + self._repulsive(kernel, layout)
+
+    def _repulsive(
+        self, kernel: Tensor, layout: KernelLayout, squares: Tensor | None = None
+    ) -> Tensor:
+        """The second term, from the squared distances if they have been computed."""
+        if not self._repulsion:
+            return 0.0
+        sending, receiving = self._strengths(kernel, layout)
+        total = self._repulsion * self._scale(layout) * ops.sum(sending)
+        return total * self._dispersion(sending, receiving, squares)
 
     def _strengths(self, kernel: Tensor, layout: KernelLayout) -> tuple[Tensor, Tensor]:
         """Σ |w|^ℓ of each input and of each output, without gradient."""
@@ -112,15 +121,22 @@ class LearnedPenalty(KernelPenalty):
         sending = ops.reshape(sending, (-1,))[: layout.inputs]
         return sending, ops.sum(receiving, axis=0)
 
-    def _dispersion(self, sending: Tensor, receiving: Tensor) -> Tensor:
+    def _dispersion(
+        self, sending: Tensor, receiving: Tensor, squares: Tensor | None
+    ) -> Tensor:
         if self.inputs is self.outputs:
-            return self._own_dispersion(self.inputs, sending + receiving)
+            return self._own_dispersion(self.inputs, sending + receiving, squares)
         if self.taps > 1:
             sending = ops.sum(ops.reshape(sending, (self.taps, -1)), axis=0)
         sides = ((self.inputs, sending), (self.outputs, receiving))
         return sum(self._own_dispersion(*side) for side in sides) / 2
 
-    def _own_dispersion(self, embedding: NeuronEmbedding, strengths: Tensor) -> Tensor:
+    def _own_dispersion(
+        self,
+        embedding: NeuronEmbedding,
+        strengths: Tensor,
+        squares: Tensor | None = None,
+    ) -> Tensor:
         x = ops.cast(embedding.places(), strengths.dtype)
         counts = penalties.connectedness(strengths)
 
@@ -128,7 +144,9 @@ class LearnedPenalty(KernelPenalty):
             squares = self.manifold.squared_distance(x[:, None, :], y[None, :, :])
             return penalties.repulsion(squares, sending, counts)
 
-        if are_many(x.shape[0] ** 2):
+        if squares is not None:
+            total = penalties.repulsion(squares, counts, counts)
+        elif are_many(x.shape[0] ** 2):
             total = sum_rows(repulsion, [counts], [x], x)
         else:
             total = repulsion(counts, x, x)

@@ -88,7 +88,13 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
             # As a matrix: for an axis of one gate XLA would copy it.
             matrix = ops.reshape(kernel, (layout.inputs, -1))
             return self._cost_by_rows(matrix, layout)
-        return self._weighed(kernel, self._costs(self._squares(layout, kernel.dtype)))
+        return self._cost_at_once(kernel, layout, self._squares(layout, kernel.dtype))
+
+    def _cost_at_once(
+        self, kernel: Tensor, layout: KernelLayout, squares: Tensor
+    ) -> Tensor:
+        """The same from all squared distances."""
+        return self._weighed(kernel, layout, self._costs(squares))
 
     def _scale(self, layout: KernelLayout) -> Tensor:
         """By what Σ c·|w|^ℓ is multiplied."""
@@ -111,7 +117,8 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
         x, y = map(ops.stop_gradient, self._places(layout, kernel.dtype))
 
         def slopes(kernel: Tensor, x: Tensor) -> Tensor:
-            slope = penalties.slope(layout.gated(kernel), self._between(x, y), self.power)
+            costs = penalties.coefficients(self.manifold, self.inhibitor, x, y)
+            slope = penalties.slope(layout.gated(kernel), costs, self.power)
             # Scaled here, so that compilers find it to be the gradient, not a factor.
             return ops.reshape(scale * slope, kernel.shape)
 
@@ -123,16 +130,11 @@ class KernelPenalty(keras.regularizers.Regularizer, abc.ABC):
             cost = cost - (1.0 - 1.0 / self.power) * ops.stop_gradient(cost)
         return cost
 
-    def _between(self, x: Tensor, y: Tensor) -> Tensor:
-        """What a connection from each of x to each of y costs."""
-        return self.inhibitor(self.manifold.squared_distance(x[:, None], y[None]))
-
-    def _weighed(self, kernel: Tensor, costs: Tensor) -> Tensor:
+    def _weighed(self, kernel: Tensor, layout: KernelLayout, costs: Tensor) -> Tensor:
         """The same from what each connection costs."""
         if self.communicability:
             costs = costs[:, None, :] * penalties.communicability(kernel)
-        scale = self._scale(KernelLayout(*kernel.shape))
-        return scale * penalties.penalty(kernel, costs, self.power)
+        return self._scale(layout) * penalties.penalty(kernel, costs, self.power)
 
     def layout(self, shape: tuple[int, ...]) -> KernelLayout:
         """How a kernel of this shape flattens to (inputs, gates, outputs).

@@ -161,7 +161,7 @@ class ModuliRegularizer(KernelPenalty):
         if are_many(layout.inputs * layout.outputs):
             return super()._cost(kernel, layout)
         costs = ops.cast(self._stored(layout), kernel.dtype)
-        return self._weighed(kernel, costs)
+        return self._weighed(kernel, layout, costs)
 
     def _stored(self, layout: KernelLayout) -> Tensor:
         """The coefficients of a kernel, which change only if neurons are moved."""
