@@ -57,21 +57,18 @@ def evaluate(kind: str, units: int, repeats: int) -> tuple[float, float]:
 
     import keras_moduli as km
 
-    kernel = keras.Variable(keras.ops.ones((units, units)))
-    variables = [kernel]
-    if kind == "L1":
-        penalty = keras.regularizers.L1(1e-3)
-    elif kind == "fixed":
-        penalty = km.ModuliRegularizer("torus", "dog")
-    else:
+    if kind == "learned":
         neurons = km.layers.NeuronEmbedding(km.manifolds.Euclidean(3))
         cell = km.layers.ModuliSimpleRNNCell(
-            units, embedding=neurons, recurrent_initializer="zeros"
+            units, embedding=neurons, recurrent_initializer="ones"
         )
         cell.build((None, 1))
         penalty = cell.recurrent_kernel.regularizer
-        variables.append(cell.embedding)
-        del cell.recurrent_kernel
+        variables = [cell.recurrent_kernel, cell.embedding]
+    else:
+        fixed = km.ModuliRegularizer("torus", "dog")
+        penalty = keras.regularizers.L1(1e-3) if kind == "L1" else fixed
+        variables = [keras.Variable("ones", shape=(units, units))]
     call = gradient(penalty, variables)
     times = []
     for _ in range(1 + repeats):

@@ -127,35 +127,63 @@ class BlockLayout(Configuration):
         blocks[index, :, np.arange(across)[:, None], :] = chosen
         return blocks.reshape(down * b, across * c)[: self.rows, : self.columns]
 
-    def operand(self, weights: Tensor) -> Tensor:
-        """The weights (J, c, K·b) as `product` takes them: once, for many products."""
-        return ops.transpose(weights, (0, 2, 1))
+    def product(self, x: Tensor, weights: Tensor) -> Tensor:
+        """The product x @ matrix of a batch (batch, rows) and weights (J, c, K·b)."""
+        batch = x.shape[0]
+        y = self.columnwise(in_columns(x, batch), self.operand(weights, batch))
+        return in_rows(y, batch)
 
-    def product(self, x: Tensor, operand: Tensor) -> Tensor:
-        """The product x @ matrix of a batch (batch, rows) and an operand (J, K·b, c)."""
-        b, _ = self.block
-        if excess := -self.rows % b:
-            x = ops.pad(x, ((0, 0), (0, excess)))
-        blocks = ops.reshape(x, (-1, (self.rows + excess) // b, b))
-        (across, c, width), gathered = self.shape, self._gather(blocks)
-        batch = x.shape[0]  # while PyTorch exports to ONNX a tensor, and any number
-        if isinstance(batch, int) and batch == 1:  # saves PyTorch two operations
-            y = ops.matmul(ops.reshape(gathered, (across, 1, width)), operand)
-            y = ops.reshape(y, (1, across * c))
+    def operand(self, weights: Tensor, batch: Any) -> Tensor:
+        """The weights as `columnwise` takes them for a batch: once, for many products."""
+        return ops.transpose(weights, (0, 2, 1)) if _is_one(batch) else weights
+
+    def columnwise(self, x: Tensor, operand: Tensor) -> Tensor:
+        """matrixᵀ @ x, of columns (rows, batch) or of one vector (rows,).
+
+        In columns, a block of inputs of the whole batch lies in one piece, and neither
+        what is gathered nor the product has to be turned around.
+        """
+        across, c, width = self.shape
+        if excess := -self.rows % self.block[0]:
+            x = ops.pad(x, ((0, excess), *[(0, 0)] * (len(x.shape) - 1)))
+        if len(x.shape) == 1:  # a row times matrices is faster than they times a column
+            y = self._gather(x, (across, 1, width)) @ operand
+            y = ops.reshape(y, (across * c,))
         else:
-            # Of the forms tried (einsums with either operand first, units before batch)
-            # this one is the fastest on all backends.
-            gathered = ops.reshape(gathered, (-1, across, width))
-            y = ops.matmul(ops.transpose(gathered, (1, 0, 2)), operand)
-            y = ops.reshape(ops.transpose(y, (1, 0, 2)), (-1, across * c))
-        return y if y.shape[1] == self.columns else y[:, : self.columns]
+            y = operand @ self._gather(x, (across, width, -1))
+            y = ops.reshape(y, (across * c, -1))
+        return y if y.shape[0] == self.columns else y[: self.columns]
 
-    def _gather(self, blocks: Tensor) -> Tensor:
+    def _gather(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The inputs of all blocks, in this shape."""
         if keras.backend.backend() == "torch":
-            # `ops.take` would convert and check the indices in each step.
-            return blocks[:, self._index_tensor]
-        return ops.take(blocks, np.array(self.indices, "int32"), axis=1)
+            # Each of the operations of Keras would take longer than all of this.
+            return x[self._inputs[:, None] if len(x.shape) == 1 else self._inputs]
+        down = x.shape[0] // self.block[0]
+        blocks = ops.reshape(x, (down, self.block[0], *[-1] * (len(x.shape) - 1)))
+        return ops.reshape(ops.take(blocks, np.array(self.indices), axis=0), shape)
 
     @functools.cached_property
-    def _index_tensor(self) -> Tensor:
-        return ops.convert_to_tensor(np.array(self.indices))
+    def _inputs(self) -> Tensor:
+        """Indices (J, K·b) of the inputs of each column of blocks."""
+        first = self.block[0] * np.array(self.indices)[:, :, None]
+        inputs = first + np.arange(self.block[0])
+        return ops.convert_to_tensor(inputs.reshape(len(inputs), -1))
+
+
+def in_columns(x: Tensor, batch: Any) -> Tensor:
+    """A batch (batch, n) as columns (n, batch), one vector (n,) if it is known to be one.
+
+    Loops over the elements of an array (n, 1) would not be vectorized.
+    """
+    return x[0] if _is_one(batch) else ops.transpose(x)
+
+
+def in_rows(x: Tensor, batch: Any) -> Tensor:
+    """The inverse of `in_columns`; an axis of time may be in between."""
+    return ops.transpose(x)[None] if _is_one(batch) else ops.transpose(x)
+
+
+def _is_one(batch: Any) -> bool:
+    """Whether a batch is known to be one: in PyTorch's ONNX export it is any number."""
+    return isinstance(batch, int) and batch == 1

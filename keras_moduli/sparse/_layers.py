@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import BlockLayout
+from keras_moduli.sparse._blocks import BlockLayout, in_columns, in_rows
 
 Tensor = Any
 
@@ -80,7 +80,7 @@ class BlockSparseDense(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         """activation(inputs @ kernel + bias)."""
         flat = ops.reshape(inputs, (-1, self.layout.rows))
-        y = self.layout.product(flat, self.layout.operand(self.blocks))
+        y = self.layout.product(flat, self.blocks)
         y = ops.reshape(y, (*ops.shape(inputs)[:-1], self.layout.columns))
         return self.activation(y if self.bias is None else y + self.bias)
 
@@ -148,15 +148,26 @@ class _Cell(keras.layers.Layer, abc.ABC):
 
     def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The output and the next states."""
-        if self.projection is not None:
-            inputs = self.projection.call(inputs)
-        return self.step(inputs, states, self.layout.operand(self.blocks))
+        batch = inputs.shape[0]
+        x = inputs if self.projection is None else self.projection.call(inputs)
+        columns = [in_columns(state, batch) for state in states]
+        new = self.step(in_columns(x, batch), columns, *self.constants(batch))
+        states = [in_rows(state, batch) for state in new]
+        return states[0], states
+
+    def constants(self, batch: Any) -> list[Tensor]:
+        """What `step` takes of the weights: once, for many steps."""
+        return [self.layout.operand(self.blocks, batch)]
 
     @abc.abstractmethod
-    def step(
-        self, inputs: Tensor, states: list[Tensor], operand: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The same with inputs that have been multiplied, and the layout's operand."""
+    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
+        """The next states, the first of which is the output.
+
+        Args:
+            x: Inputs, multiplied: columns (gates · n, batch), or one vector (gates · n,).
+            states: Columns (n, batch), or vectors (n,).
+            *constants: What `constants` returns.
+        """
 
     def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
         """Zeros."""
@@ -178,38 +189,34 @@ class _Cell(keras.layers.Layer, abc.ABC):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BlockSparseSimpleRNNCell(_Cell):
-    """h ← activation(x + h @ R), x the inputs times their kernel and plus the bias."""
+    """h ← activation(x + Rᵀ h), x the inputs times their kernel and plus the bias."""
 
-    def step(
-        self, inputs: Tensor, states: list[Tensor], operand: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The output and the next state."""
-        h = self.activation(inputs + self.layout.product(states[0], operand))
-        return h, [h]
+    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
+        """The next state."""
+        product = self.layout.columnwise(states[0], *constants)
+        return [_along_units(self.activation, x + product)]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BlockSparseLSTMCell(_Cell):
-    """i, f, g, o ← x + h @ R;  c ← σ(f)·c + σ(i)·tanh(g);  h ← σ(o)·tanh(c)."""
+    """i, f, g, o ← x + Rᵀ h;  c ← σ(f)·c + σ(i)·tanh(g);  h ← σ(o)·tanh(c)."""
 
     gates, states = 4, 2
 
-    def step(
-        self, inputs: Tensor, states: list[Tensor], operand: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The output and the next states."""
+    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
+        """The next states."""
         h, c = states
-        x = inputs + self.layout.product(h, operand)
-        i, f, g, o = ops.split(x, 4, axis=1)
-        c = self.recurrent_activation(f) * c
-        c = c + self.recurrent_activation(i) * self.activation(g)
-        h = self.recurrent_activation(o) * self.activation(c)
-        return h, [h, c]
+        x, n = x + self.layout.columnwise(h, *constants), self.units
+        i, f = _pair_along_units(self.recurrent_activation, x[: 2 * n])
+        g = _along_units(self.activation, x[2 * n : 3 * n])
+        o = _along_units(self.recurrent_activation, x[3 * n :])
+        c = f * c + i * g
+        return [o * _along_units(self.activation, c), c]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BlockSparseGRUCell(_Cell):
-    """z, r, g ← x, u, v, w ← h @ R + b;  ĝ = tanh(g + σ(r+v)·w);  h ← σ(z+u)·(h−ĝ) + ĝ.
+    """z, r, g ← x, u, v, w ← Rᵀ h + b;  ĝ = tanh(g + σ(r+v)·w);  h ← σ(z+u)·(h−ĝ) + ĝ.
 
     As Keras's with `reset_after=True`.
     """
@@ -225,21 +232,77 @@ class BlockSparseGRUCell(_Cell):
                 shape=(self.layout.columns,), initializer="zeros", name="bias"
             )
 
-    def step(
-        self, inputs: Tensor, states: list[Tensor], operand: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The output and the next state."""
-        h = states[0]
-        inner = self.layout.product(h, operand)
-        if self.bias is not None:
-            inner = inner + self.bias
-        n = 2 * self.units
-        update, reset = ops.split(
-            self.recurrent_activation(inputs[:, :n] + inner[:, :n]), 2, axis=1
-        )
-        candidate = self.activation(inputs[:, n:] + reset * inner[:, n:])
-        h = update * (h - candidate) + candidate
-        return h, [h]
+    def constants(self, batch: Any) -> list[Tensor]:
+        """The layout's operand and, if there is one, the bias."""
+        found = super().constants(batch)
+        if self.bias is None:
+            return found
+        return [*found, in_columns(ops.expand_dims(self.bias, 0), batch)]
+
+    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
+        """The next state."""
+        h, n = states[0], self.units
+        operand, *bias = constants
+        inner = self.layout.columnwise(h, operand)
+        inner = inner + bias[0] if bias else inner
+        gates = x[: 2 * n] + inner[: 2 * n]
+        z, r = _pair_along_units(self.recurrent_activation, gates)
+        g = _along_units(self.activation, x[2 * n :] + r * inner[2 * n :])
+        return [z * (h - g) + g]
+
+
+# Those that Keras's own cells use; any other may look along the last axis.
+_ELEMENTWISE = tuple(
+    map(keras.activations.get, ("tanh", "sigmoid", "relu", "hard_sigmoid", "linear"))
+)
+
+
+def _along_units(activation: Any, x: Tensor) -> Tensor:
+    """An activation of columns, which may look along the last axis of rows."""
+    if activation in _ELEMENTWISE:
+        return activation(x)
+    batch = 1 if len(x.shape) == 1 else None
+    return in_columns(activation(in_rows(x, batch)), batch)
+
+
+def _pair_along_units(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The activations of two gates, one below the other."""
+    n = x.shape[0] // 2
+    if activation in _ELEMENTWISE:  # at once: PyTorch pays for each operation
+        y = activation(x)
+        return y[:n], y[n:]
+    return _along_units(activation, x[:n]), _along_units(activation, x[n:])
+
+
+class _InColumns:
+    """A cell whose inputs (features, batch), states and outputs are columns, for a loop.
+
+    Args:
+        cell: Of this module.
+        batch: Size of the batch.
+        all_outputs: Whether outputs are wanted: the last is the first of the states, and
+            JAX would keep those of all steps.
+    """
+
+    def __init__(self, cell: _Cell, batch: Any, all_outputs: bool) -> None:
+        self.cell = cell
+        self.batch = batch
+        self.constants = cell.constants(batch)
+        self.all_outputs = all_outputs
+        self.state_size = cell.state_size
+
+    def call(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
+        x = ops.transpose(inputs)
+        if self.cell.projection is not None:
+            x = self.cell.projection.call(x)
+        return self.multiplied(in_columns(x, self.batch), states)
+
+    def multiplied(self, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
+        """The same for inputs in columns that have been multiplied."""
+        states = self.cell.step(x, list(states), *self.constants)
+        return states[0] if self.all_outputs else states[0][:1], states
+
+    __call__ = call
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -299,19 +362,38 @@ class BlockSparseRNN(keras.layers.RNN):
     def inner_loop(
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        """The loop over time: Keras's, but on PyTorch one that calls no layers."""
-        if keras.backend.backend() != "torch" or mask is not None:
+        """The loop over time: Keras's, with the batch in columns."""
+        if mask is not None:
             return super().inner_loop(sequences, initial_state, mask, training)
+        batch = sequences.shape[0]
+        inside = _InColumns(self.cell, batch, self.return_sequences)
+        states = [in_columns(s, batch) for s in keras.tree.flatten(initial_state)]
+        outputs, states = self._loop(inside, sequences, states)
+        states = [in_rows(state, batch) for state in states]
+        if self.return_sequences:
+            outputs = in_rows(outputs, batch)
+        return states[0], outputs, states
+
+    def _loop(self, inside: "_InColumns", sequences: Tensor, states: Any) -> Any:
+        if keras.backend.backend() != "torch":
+            loop = keras.layers.RNN(
+                inside,
+                return_sequences=self.return_sequences,
+                go_backwards=self.go_backwards,
+                unroll=self.unroll,
+                name="loop",
+            )
+            return loop.inner_loop(ops.transpose(sequences), states, None)[1:]
+        # Keras's loop takes longer than the steps, and so would a product in each.
         if self.cell.projection is not None:
             sequences = self.cell.projection(sequences)
-        operand = self.cell.layout.operand(self.cell.blocks)
-        states, outputs = list(initial_state), []
-        steps = range(sequences.shape[1])
-        for t in reversed(steps) if self.go_backwards else steps:
-            output, states = self.cell.step(sequences[:, t], states, operand)
+        steps = list(ops.unstack(ops.transpose(sequences), axis=1))
+        outputs = []
+        for x in reversed(steps) if self.go_backwards else steps:
+            x = x[:, 0] if len(states[0].shape) == 1 else x
+            output, states = inside.multiplied(x, states)
             outputs.append(output)
-        kept = outputs if self.return_sequences else outputs[-1:]
-        return outputs[-1], ops.stack(kept, axis=1), states
+        return ops.stack(outputs, axis=1), states
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain Python values."""
