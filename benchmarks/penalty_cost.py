@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from harness import Row, epoch_seconds, interleaved, parser, ratio, run
+from harness import Row, epoch_seconds, parser, ratio, run
 
 TIME, BATCH, FEATURES, STEPS, EPOCHS = 50, 32, 16, 10, 6
 
@@ -38,17 +38,12 @@ def compare(units: int, repeats: int) -> Row:
     x = rng.standard_normal((BATCH * STEPS, TIME, FEATURES)).astype("float32")
     y = rng.standard_normal((BATCH * STEPS, 1)).astype("float32")
 
-    def trained(layer: Any) -> Any:
+    def compiled(layer: Any) -> Any:
         model = keras.Sequential(
             [keras.Input((TIME, FEATURES)), layer, keras.layers.Dense(1)]
         )
         model.compile("adam", "mse")
-        seconds: list[float] = []
-
-        def epochs() -> None:
-            seconds.append(epoch_seconds(model, x, y, BATCH, epochs=EPOCHS) / STEPS)
-
-        return epochs, seconds
+        return model
 
     rnn = keras.layers.SimpleRNN
     layers = {
@@ -56,9 +51,12 @@ def compare(units: int, repeats: int) -> Row:
         "fixed": rnn(units, recurrent_regularizer=km.ModuliRegularizer("torus", "dog")),
         "learned": km.layers.ModuliSimpleRNN(units, manifold=km.manifolds.Euclidean(3)),
     }
-    pairs = {name: trained(layer) for name, layer in layers.items()}
-    interleaved({name: epochs for name, (epochs, _) in pairs.items()}, repeats, warm_up=1)
-    times = {name: seconds[1:] for name, (_, seconds) in pairs.items()}
+    models = {name: compiled(layer) for name, layer in layers.items()}
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(repeats):
+        for name, model in models.items():
+            seconds = epoch_seconds(model, x, y, BATCH, epochs=EPOCHS)
+            times[name].append(seconds / STEPS)
     return {
         "L1 ms": 1e3 * statistics.median(times["L1"]),
         "fixed over L1": ratio(times, "fixed", "L1"),

@@ -138,10 +138,13 @@ def penalty(
         Scalar tensor. |w| has derivative 0 at 0 on every backend.
     """
     coefficients = _for_gates(coefficients, kernel)
-    # Products rather than ops.power, whose derivative at 0 differs by backend.
-    magnitude = functools.reduce(operator.mul, [absolute(kernel)] * power)
+    # Products rather than ops.power, whose derivative at 0 differs by backend; and the
+    # kernel first in each, so that in PyTorch the gradient's memory is laid out as it is:
+    # adding up differently laid out ones for each time step costs more than all of this.
+    sign = ops.stop_gradient(ops.sign(kernel))
+    others = functools.reduce(operator.mul, [absolute(kernel)] * (power - 1), sign)
     reduce = ops.sum if reduction == "sum" else ops.mean
-    return reduce(coefficients * magnitude)
+    return reduce(kernel * (others * coefficients))
 
 
 def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
@@ -152,7 +155,7 @@ def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
     coefficients = _for_gates(coefficients, kernel)
     magnitudes = [ops.abs(kernel)] * (power - 1)
     sign = power * ops.sign(kernel)
-    return coefficients * functools.reduce(operator.mul, magnitudes, sign)
+    return functools.reduce(operator.mul, magnitudes, sign) * coefficients
 
 
 def _for_gates(coefficients: Tensor, kernel: Tensor) -> Tensor:

@@ -19,12 +19,13 @@ from keras_moduli.sparse._blocks import BlockLayout
 Array = NDArray[Any]
 Order = NDArray[np.intp]
 
-BLOCKS = [(b, c) for b in (4, 8, 16, 32, 64) for c in (4, 8, 16, 32, 64, 128) if c >= b]
-# A block-sparse product costs what its weights cost, and the gather of its inputs, which
-# is shared by the outputs of a block: so many outputs' worth, for one vector and for 32.
-# A gather of short pieces costs somewhat more. Fitted to benchmarks/inference.py.
-_GATHER = (8.0, 80.0)
-_PIECE = 2.0
+BLOCKS = [(b, c) for b in (64, 32, 16, 8, 4) for c in (8, 16, 32, 64, 128) if c >= b]
+# A block-sparse product costs what its weights cost, a share more because the matrices
+# are small, for one vector and for 32, and the gather of its inputs, which the outputs of
+# a block share: so many outputs' worth. Fitted to times of blocks from 4 × 4 to 64 × 128
+# on all backends; blocks of four outputs are slower than dense ones.
+_SMALL = (0.15, 1.0)
+_GATHER = 26.0
 _WORTH_IT = 1.2
 _SMALLEST = 100_000
 _ADVICE = "prune it with `MagnitudePruning(block=..., balanced=True)`"
@@ -229,9 +230,8 @@ def choose_layout(
 def expected_speed(layout: BlockLayout, batch_size: int) -> float:
     """Time of the dense product over that of the blocks."""
     share = min(1.0, (batch_size - 1) / 31)
-    gather = _GATHER[0] + share * (_GATHER[1] - _GATHER[0])
-    b, c = layout.block
-    return 1.0 / (layout.density * (1.0 + gather / c + _PIECE / b))
+    small = _SMALL[0] + share * (_SMALL[1] - _SMALL[0])
+    return 1.0 / (layout.density * (1.0 + small + _GATHER / layout.block[1]))
 
 
 def neuron_orders(kernel: Any, weights: Array) -> dict[str, Order]:
