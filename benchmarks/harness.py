@@ -7,6 +7,7 @@ rounds.
 
 import argparse
 import csv
+import functools
 import importlib.metadata
 import importlib.util
 import itertools
@@ -111,22 +112,31 @@ def _in_process(backend: str, threads: int) -> list[Row]:
 
 
 def interleaved(
-    contestants: dict[str, Callable[[], Any]], repeats: int, warm_up: int = 2
+    contestants: dict[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each contestant in each round, after rounds that do not count.
+    """Seconds of each contestant in each round, after two rounds that do not count.
 
     Within a round each is called twice, and the second call counts: by then the caches
     are its own, and threads of the one before that spun for more work are asleep.
     """
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for number in range(warm_up + repeats):
-        for name, contestant in contestants.items():
-            contestant()
-            start = time.perf_counter()
-            contestant()
-            if number >= warm_up:
-                times[name].append(time.perf_counter() - start)
-    return times
+
+    def clock(contestant: Callable[[], Any]) -> float:
+        contestant()
+        start = time.perf_counter()
+        contestant()
+        return time.perf_counter() - start
+
+    clocks = {name: functools.partial(clock, c) for name, c in contestants.items()}
+    return in_turns(clocks, repeats, warm_up=2)
+
+
+def in_turns(
+    clocks: dict[str, Callable[[], float]], repeats: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """The seconds that each clock returns in each round, after some that do not count."""
+    rounds = range(warm_up + repeats)
+    found = [{name: clock() for name, clock in clocks.items()} for _ in rounds]
+    return {name: [row[name] for row in found[warm_up:]] for name in clocks}
 
 
 def ratio(times: dict[str, list[float]], over: str, under: str) -> float:

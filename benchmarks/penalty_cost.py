@@ -7,11 +7,12 @@ A step of `fit` of a recurrent layer with a penalty by distance over that with
 places in R³ that are learned.
 """
 
+import functools
 import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from harness import Row, epoch_seconds, parser, ratio, run
+from harness import Row, epoch_seconds, in_turns, parser, ratio, run
 
 TIME, BATCH, FEATURES, STEPS, EPOCHS = 50, 32, 16, 10, 6
 
@@ -52,13 +53,13 @@ def compare(units: int, repeats: int) -> Row:
         "learned": km.layers.ModuliSimpleRNN(units, manifold=km.manifolds.Euclidean(3)),
     }
     models = {name: compiled(layer) for name, layer in layers.items()}
-    times: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(repeats):
-        for name, model in models.items():
-            seconds = epoch_seconds(model, x, y, BATCH, epochs=EPOCHS)
-            times[name].append(seconds / STEPS)
+    clocks = {
+        name: functools.partial(epoch_seconds, model, x, y, BATCH, epochs=EPOCHS)
+        for name, model in models.items()
+    }
+    times = in_turns(clocks, repeats)
     return {
-        "L1 ms": 1e3 * statistics.median(times["L1"]),
+        "L1 ms": 1e3 * statistics.median(times["L1"]) / STEPS,
         "fixed over L1": ratio(times, "fixed", "L1"),
         "learned over L1": ratio(times, "learned", "L1"),
     }

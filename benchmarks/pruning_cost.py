@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from harness import Row, epoch_seconds, interleaved, parser, ratio, run
+from harness import Row, epoch_seconds, in_turns, parser, ratio, run
 
 UNITS, TIME, BATCH, FEATURES, STEPS = 256, 50, 32, 16, 40
 
@@ -51,17 +51,11 @@ def step_cost(repeats: int, arguments: dict) -> Row:
         ]
     )
     model.compile("adam", "mse")
-    seconds = {"without": [], "with": []}
-    interleaved(
-        {
-            "without": lambda: seconds["without"].append(epochs([])),
-            "with": lambda: seconds["with"].append(
-                epochs([km.MagnitudePruning(0.9, **arguments)])
-            ),
-        },
-        repeats,
-        warm_up=1,
-    )
+    clocks = {
+        "without": lambda: epochs([]),
+        "with": lambda: epochs([km.MagnitudePruning(0.9, **arguments)]),
+    }
+    seconds = in_turns(clocks, repeats)
     return {
         "seconds": statistics.median(seconds["with"]) / STEPS,
         "seconds without": statistics.median(seconds["without"]) / STEPS,

@@ -42,7 +42,11 @@ class Euclidean(Manifold):
         return points
 
     def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
-        return squared_norm(x - y)
+        if self.dim > 4:
+            return squared_norm(x - y)
+        # Written out: a reduction over a short last axis is not vectorized.
+        x, y = ops.moveaxis(x, -1, 0), ops.moveaxis(y, -1, 0)
+        return sum(ops.square(x[i] - y[i]) for i in range(self.dim))
 
     def _draw(self, n: int, rng: np.random.RandomState) -> Array:
         return rng.standard_normal((n, self.dim))

@@ -11,9 +11,9 @@ Tensor = Any
 # Up to so many pairs are held at once; of more, a few rows at a time.
 MOST_PAIRS = 4_000_000
 _PAIRS_OF_A_BLOCK = 250_000
-# What PyTorch keeps of a block between forward and backward is small, but lies where the
-# block was, and the next does not fit there: malloc's heap grows by several kernels.
-# Blocks of this size are mapped and unmapped instead.
+# What PyTorch keeps of a block is small, but lies where the block was, and the next does
+# not fit there: malloc's heap grows by several kernels. Blocks of this size are mapped
+# and unmapped instead, which takes longer.
 _PAIRS_OF_A_TORCH_BLOCK = 2**23
 
 
@@ -31,7 +31,7 @@ def map_rows(function: Callable[..., Any], rows: Sequence[Tensor], width: int) -
         width: How many pairs there are in a row.
     """
     still = [ops.stop_gradient(tensor) for tensor in rows]
-    blocks = _blocked(still, _PAIRS_OF_A_BLOCK // width)
+    blocks = _blocked(still, _pairs_of_a_block() // width)
     made = ops.map(lambda block: function(*block), blocks)
     return keras.tree.map_structure(ops.stop_gradient, made)
 
@@ -55,9 +55,7 @@ def sum_rows(
         rows: Tensors that are differentiated.
         *others: Likewise, but given whole; the first axis is that of the columns.
     """
-    is_torch = keras.backend.backend() == "torch"
-    pairs = _PAIRS_OF_A_TORCH_BLOCK if is_torch else _PAIRS_OF_A_BLOCK
-    height = pairs // others[0].shape[0]
+    height = _pairs_of_a_block() // others[0].shape[0]
     blocks = _blocked(rows, height)
     fixed = _blocked([ops.stop_gradient(tensor) for tensor in constants], height)
 
@@ -67,6 +65,11 @@ def sum_rows(
 
     numbers = ops.arange(blocks[0].shape[0], dtype="int32")
     return ops.sum(ops.map(lambda block: step(*block, *others), [numbers, *blocks]))
+
+
+def _pairs_of_a_block() -> int:
+    is_torch = keras.backend.backend() == "torch"
+    return _PAIRS_OF_A_TORCH_BLOCK if is_torch else _PAIRS_OF_A_BLOCK
 
 
 def _blocked(rows: Sequence[Tensor], most: int) -> list[Tensor]:

@@ -176,12 +176,17 @@ def in_columns(x: Tensor, batch: Any) -> Tensor:
 
     Loops over the elements of an array (n, 1) would not be vectorized.
     """
-    return x[0] if _is_one(batch) else ops.transpose(x)
+    return x[0] if _is_one(batch) else turned(x)
 
 
 def in_rows(x: Tensor, batch: Any) -> Tensor:
     """The inverse of `in_columns`; an axis of time may be in between."""
-    return ops.transpose(x)[None] if _is_one(batch) else ops.transpose(x)
+    return turned(x)[None] if _is_one(batch) else turned(x)
+
+
+def turned(x: Tensor) -> Tensor:
+    """All axes in reverse, for which PyTorch wants a list of them if they are not two."""
+    return ops.transpose(x, tuple(reversed(range(len(x.shape)))))
 
 
 def _is_one(batch: Any) -> bool:

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import BlockLayout, in_columns, in_rows
+from keras_moduli.sparse._blocks import BlockLayout, in_columns, in_rows, turned
 
 Tensor = Any
 
@@ -292,7 +292,7 @@ class _InColumns:
         self.state_size = cell.state_size
 
     def call(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
-        x = ops.transpose(inputs)
+        x = turned(inputs)
         if self.cell.projection is not None:
             x = self.cell.projection.call(x)
         return self.multiplied(in_columns(x, self.batch), states)
@@ -383,11 +383,11 @@ class BlockSparseRNN(keras.layers.RNN):
                 unroll=self.unroll,
                 name="loop",
             )
-            return loop.inner_loop(ops.transpose(sequences), states, None)[1:]
+            return loop.inner_loop(turned(sequences), states, None)[1:]
         # Keras's loop takes longer than the steps, and so would a product in each.
         if self.cell.projection is not None:
             sequences = self.cell.projection(sequences)
-        steps = list(ops.unstack(ops.transpose(sequences), axis=1))
+        steps = list(ops.unstack(turned(sequences), axis=1))
         outputs = []
         for x in reversed(steps) if self.go_backwards else steps:
             x = x[:, 0] if len(states[0].shape) == 1 else x
