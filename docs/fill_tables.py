@@ -95,7 +95,9 @@ def figure(text: str) -> str:
         return text
     if math.isnan(number):
         return ""
-    return text if number.is_integer() else f"{number:.3g}"
+    if number.is_integer():
+        return text
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 NAMES = {

@@ -171,6 +171,15 @@ class BlockLayout(Configuration):
         return ops.convert_to_tensor(inputs.reshape(len(inputs), -1))
 
 
+def layout_of(value: Any) -> BlockLayout:
+    """A layout, or what its configuration describes."""
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if not isinstance(value, BlockLayout):
+        raise TypeError(f"`layout` must be a BlockLayout. Received: layout={value!r}")
+    return value
+
+
 def in_columns(x: Tensor, batch: Any) -> Tensor:
     """A batch (batch, n) as columns (n, batch), one vector (n,) if it is known to be one.
 

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from keras_moduli import _checks
 from keras_moduli.sparse import _plan
-from keras_moduli.sparse._layers import (
-    BlockSparseDense,
+from keras_moduli.sparse._cells import (
     BlockSparseGRUCell,
     BlockSparseLSTMCell,
-    BlockSparseRNN,
     BlockSparseSimpleRNNCell,
 )
+from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse._plan import Choice
 
 Array = NDArray[Any]

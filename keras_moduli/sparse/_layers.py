@@ -1,6 +1,5 @@
 """Layers whose kernels are blocks."""
 
-import abc
 from typing import Any
 
 import keras
@@ -9,23 +8,16 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import BlockLayout, in_columns, in_rows, turned
+from keras_moduli.sparse._blocks import (
+    BlockLayout,
+    in_columns,
+    in_rows,
+    layout_of,
+    turned,
+)
+from keras_moduli.sparse._cells import Cell, layer_of
 
 Tensor = Any
-
-
-def _layout(value: Any) -> BlockLayout:
-    if isinstance(value, dict):
-        value = keras.saving.deserialize_keras_object(value)
-    if not isinstance(value, BlockLayout):
-        raise TypeError(f"`layout` must be a BlockLayout. Received: layout={value!r}")
-    return value
-
-
-def _layer(value: Any) -> Any:
-    return (
-        keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
-    )
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -56,7 +48,7 @@ class BlockSparseDense(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.layout = _layout(layout)
+        self.layout = layout_of(layout)
         self.activation = keras.activations.get(activation)
         self.use_bias = _checks.boolean("use_bias", use_bias)
         self.supports_masking = True
@@ -98,182 +90,6 @@ class BlockSparseDense(keras.layers.Layer):
         }
 
 
-class _Cell(keras.layers.Layer, abc.ABC):
-    """One step of a recurrent layer.
-
-    Args:
-        layout: Of the recurrent kernel (units, gates · units).
-        projection: The layer that multiplies the inputs, to gates · units features and
-            with their bias: `Dense` or `BlockSparseDense`. None if they come multiplied.
-        activation: As in the cell of Keras.
-        recurrent_activation: Likewise.
-        use_bias: Whether there is a recurrent bias; other biases belong to the inputs.
-        **kwargs: `name` and other arguments of `keras.layers.Layer`.
-    """
-
-    gates = 1
-    states = 1
-
-    def __init__(
-        self,
-        layout: BlockLayout,
-        projection: keras.layers.Layer | None = None,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.layout = _layout(layout)
-        self.projection = _layer(projection)
-        self.units = self.layout.rows
-        if self.layout.columns != self.gates * self.units:
-            raise ValueError(
-                f"{type(self).__name__} needs a layout of n rows and {self.gates}·n "
-                f"columns. Received: {self.layout.rows} × {self.layout.columns}"
-            )
-        self.activation = keras.activations.get(activation)
-        self.recurrent_activation = keras.activations.get(recurrent_activation)
-        self.use_bias = _checks.boolean("use_bias", use_bias)
-        self.state_size = [self.units] * self.states
-        self.output_size = self.units
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the blocks."""
-        if self.projection is not None and not self.projection.built:
-            self.projection.build(input_shape)
-        self.blocks = self.add_weight(
-            shape=self.layout.shape, initializer="zeros", name="blocks"
-        )
-
-    def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The output and the next states."""
-        batch = inputs.shape[0]
-        x = inputs if self.projection is None else self.projection.call(inputs)
-        columns = [in_columns(state, batch) for state in states]
-        new = self.step(in_columns(x, batch), columns, *self.constants(batch))
-        states = [in_rows(state, batch) for state in new]
-        return states[0], states
-
-    def constants(self, batch: Any) -> list[Tensor]:
-        """What `step` takes of the weights: once, for many steps."""
-        return [self.layout.operand(self.blocks, batch)]
-
-    @abc.abstractmethod
-    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next states, the first of which is the output.
-
-        Args:
-            x: Inputs, multiplied: columns (gates · n, batch), or one vector (gates · n,).
-            states: Columns (n, batch), or vectors (n,).
-            *constants: What `constants` returns.
-        """
-
-    def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
-        """Zeros."""
-        shape = (batch_size, self.units)
-        return [ops.zeros(shape, self.compute_dtype) for _ in range(self.states)]
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments as plain Python values."""
-        serialize = keras.activations.serialize
-        return {
-            **super().get_config(),
-            "layout": keras.saving.serialize_keras_object(self.layout),
-            "projection": keras.saving.serialize_keras_object(self.projection),
-            "activation": serialize(self.activation),
-            "recurrent_activation": serialize(self.recurrent_activation),
-            "use_bias": self.use_bias,
-        }
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class BlockSparseSimpleRNNCell(_Cell):
-    """h ← activation(x + Rᵀ h), x the inputs times their kernel and plus the bias."""
-
-    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next state."""
-        product = self.layout.columnwise(states[0], *constants)
-        return [_along_units(self.activation, x + product)]
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class BlockSparseLSTMCell(_Cell):
-    """i, f, g, o ← x + Rᵀ h;  c ← σ(f)·c + σ(i)·tanh(g);  h ← σ(o)·tanh(c)."""
-
-    gates, states = 4, 2
-
-    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next states."""
-        h, c = states
-        x, n = x + self.layout.columnwise(h, *constants), self.units
-        i, f = _pair_along_units(self.recurrent_activation, x[: 2 * n])
-        g = _along_units(self.activation, x[2 * n : 3 * n])
-        o = _along_units(self.recurrent_activation, x[3 * n :])
-        c = f * c + i * g
-        return [o * _along_units(self.activation, c), c]
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class BlockSparseGRUCell(_Cell):
-    """z, r, g ← x, u, v, w ← Rᵀ h + b;  ĝ = tanh(g + σ(r+v)·w);  h ← σ(z+u)·(h−ĝ) + ĝ.
-
-    As Keras's with `reset_after=True`.
-    """
-
-    gates = 3
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the blocks and the recurrent bias."""
-        super().build(input_shape)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(self.layout.columns,), initializer="zeros", name="bias"
-            )
-
-    def constants(self, batch: Any) -> list[Tensor]:
-        """The layout's operand and, if there is one, the bias."""
-        found = super().constants(batch)
-        if self.bias is None:
-            return found
-        return [*found, in_columns(ops.expand_dims(self.bias, 0), batch)]
-
-    def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next state."""
-        h, n = states[0], self.units
-        operand, *bias = constants
-        inner = self.layout.columnwise(h, operand)
-        inner = inner + bias[0] if bias else inner
-        gates = x[: 2 * n] + inner[: 2 * n]
-        z, r = _pair_along_units(self.recurrent_activation, gates)
-        g = _along_units(self.activation, x[2 * n :] + r * inner[2 * n :])
-        return [z * (h - g) + g]
-
-
-# Those that Keras's own cells use; any other may look along the last axis.
-_ELEMENTWISE = tuple(
-    map(keras.activations.get, ("tanh", "sigmoid", "relu", "hard_sigmoid", "linear"))
-)
-
-
-def _along_units(activation: Any, x: Tensor) -> Tensor:
-    """An activation of columns, which may look along the last axis of rows."""
-    if activation in _ELEMENTWISE:
-        return activation(x)
-    batch = 1 if len(x.shape) == 1 else None
-    return in_columns(activation(in_rows(x, batch)), batch)
-
-
-def _pair_along_units(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The activations of two gates, one below the other."""
-    n = x.shape[0] // 2
-    if activation in _ELEMENTWISE:  # at once: PyTorch pays for each operation
-        y = activation(x)
-        return y[:n], y[n:]
-    return _along_units(activation, x[:n]), _along_units(activation, x[n:])
-
-
 class _InColumns:
     """A cell whose inputs (features, batch), states and outputs are columns, for a loop.
 
@@ -284,7 +100,7 @@ class _InColumns:
             JAX would keep those of all steps.
     """
 
-    def __init__(self, cell: _Cell, batch: Any, all_outputs: bool) -> None:
+    def __init__(self, cell: Cell, batch: Any, all_outputs: bool) -> None:
         self.cell = cell
         self.batch = batch
         self.constants = cell.constants(batch)
@@ -324,13 +140,13 @@ class BlockSparseRNN(keras.layers.RNN):
 
     def __init__(
         self,
-        cell: _Cell,
+        cell: Cell,
         projection: keras.layers.Layer | None = None,
         order: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
-        self.projection = _layer(projection)
+        self.projection = layer_of(projection)
         self.order = None if order is None else [int(i) for i in order]
         if self.order is not None and sorted(self.order) != list(range(cell.units)):
             raise ValueError(f"`order` must be a permutation of {cell.units} neurons.")
