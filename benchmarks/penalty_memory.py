@@ -121,8 +121,9 @@ def draw(path: Any) -> None:
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     backends = list(dict.fromkeys(row["backend"] for row in rows))
+    size = (3.4 * len(backends), 5.6)
     figure, axes = plt.subplots(
-        2, len(backends), figsize=(3.4 * len(backends), 5.6), sharex=True, sharey="row"
+        2, len(backends), figsize=size, sharex=True, sharey="row", squeeze=False
     )
     labels = {"ms": "value and gradient, ms", "peak GiB": "peak of the process, GiB"}
     for column, backend in enumerate(backends):

@@ -84,7 +84,7 @@ def table(rows: list[dict[str, str]]) -> str:
     lines = [columns, ["---"] * len(columns)]
     lines += [[figure(row[column]) for column in columns] for row in rows]
     drawn = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return drawn + origin(rows[0])
+    return drawn + origin(rows)
 
 
 def figure(text: str) -> str:
@@ -124,12 +124,13 @@ def quality(name: str) -> str:
             shown = [f"{value:.{DIGITS[task]}f}" for value in figures]
             each = spread(errors, DIGITS[task])
             lines.append(f"| {task} | {label} | {shown[0]} | {shown[1]} | {each} |")
-    return "\n".join(lines) + origin(rows[0])
+    return "\n".join(lines) + origin(rows[:1])
 
 
-def origin(row: dict[str, str]) -> str:
+def origin(rows: list[dict[str, str]]) -> str:
     """Where, with what and how a table was made."""
-    return f"\n\n`{row['command']}` on {row['machine']}: {row['versions']}."
+    commands = " and ".join(f"`{command}`" for command in {r["command"]: 0 for r in rows})
+    return f"\n\n{commands} on {rows[0]['machine']}: {rows[0]['versions']}."
 
 
 MADE_OTHERWISE = {"block_quality": quality, "penalty_memory": largest}
