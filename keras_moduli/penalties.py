@@ -137,14 +137,8 @@ def penalty(
     Returns:
         Scalar tensor. |w| has derivative 0 at 0 on every backend.
     """
-    coefficients = _for_gates(coefficients, kernel)
-    # Products rather than ops.power, whose derivative at 0 differs by backend; and the
-    # kernel first in each, so that in PyTorch the gradient's memory is laid out as it is:
-    # adding up differently laid out ones for each time step costs more than all of this.
-    sign = ops.stop_gradient(ops.sign(kernel))
-    others = functools.reduce(operator.mul, [absolute(kernel)] * (power - 1), sign)
     reduce = ops.sum if reduction == "sum" else ops.mean
-    return reduce(kernel * (others * coefficients))
+    return reduce(kernel * _pull(kernel, coefficients, power))
 
 
 def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
@@ -152,17 +146,19 @@ def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
 
     Takes what `penalty` takes, and returns a tensor of the kernel's shape.
     """
-    coefficients = _for_gates(coefficients, kernel)
-    magnitudes = [ops.abs(kernel)] * (power - 1)
-    sign = power * ops.sign(kernel)
-    return functools.reduce(operator.mul, magnitudes, sign) * coefficients
+    return power * _pull(kernel, coefficients, power)
 
 
-def _for_gates(coefficients: Tensor, kernel: Tensor) -> Tensor:
-    """Coefficients (m, n) with an axis for the gates of a kernel, if it has one."""
+def _pull(kernel: Tensor, coefficients: Tensor, power: int) -> Tensor:
+    """c_jk·|w_jk|^(ℓ−1)·sign w_jk, which times w is the cost and times ℓ its slope."""
     if len(kernel.shape) > len(coefficients.shape):
-        return coefficients[:, None, :]
-    return coefficients
+        coefficients = coefficients[:, None, :]  # of all gates
+    # Products rather than ops.power, whose derivative at 0 differs by backend; and the
+    # kernel first in each, so that in PyTorch the gradient's memory is laid out as it is:
+    # adding up differently laid out ones for each time step costs more than all of this.
+    sign = ops.stop_gradient(ops.sign(kernel))
+    others = functools.reduce(operator.mul, [absolute(kernel)] * (power - 1), sign)
+    return others * coefficients
 
 
 def swapped(

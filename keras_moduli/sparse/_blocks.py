@@ -171,10 +171,16 @@ class BlockLayout(Configuration):
         return ops.convert_to_tensor(inputs.reshape(len(inputs), -1))
 
 
+def described(value: Any) -> Any:
+    """An object, or the one that its configuration describes."""
+    return (
+        keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+    )
+
+
 def layout_of(value: Any) -> BlockLayout:
     """A layout, or what its configuration describes."""
-    if isinstance(value, dict):
-        value = keras.saving.deserialize_keras_object(value)
+    value = described(value)
     if not isinstance(value, BlockLayout):
         raise TypeError(f"`layout` must be a BlockLayout. Received: layout={value!r}")
     return value

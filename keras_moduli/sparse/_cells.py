@@ -8,16 +8,15 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import BlockLayout, in_columns, in_rows, layout_of
+from keras_moduli.sparse._blocks import (
+    BlockLayout,
+    described,
+    in_columns,
+    in_rows,
+    layout_of,
+)
 
 Tensor = Any
-
-
-def layer_of(value: Any) -> Any:
-    """A layer, or what its configuration describes."""
-    return (
-        keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
-    )
 
 
 class Cell(keras.layers.Layer, abc.ABC):
@@ -47,7 +46,7 @@ class Cell(keras.layers.Layer, abc.ABC):
     ) -> None:
         super().__init__(**kwargs)
         self.layout = layout_of(layout)
-        self.projection = layer_of(projection)
+        self.projection = described(projection)
         self.units = self.layout.rows
         if self.layout.columns != self.gates * self.units:
             raise ValueError(

@@ -10,12 +10,13 @@ from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.sparse._blocks import (
     BlockLayout,
+    described,
     in_columns,
     in_rows,
     layout_of,
     turned,
 )
-from keras_moduli.sparse._cells import Cell, layer_of
+from keras_moduli.sparse._cells import Cell
 
 Tensor = Any
 
@@ -146,7 +147,7 @@ class BlockSparseRNN(keras.layers.RNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
-        self.projection = layer_of(projection)
+        self.projection = described(projection)
         self.order = None if order is None else [int(i) for i in order]
         if self.order is not None and sorted(self.order) != list(range(cell.units)):
             raise ValueError(f"`order` must be a permutation of {cell.units} neurons.")

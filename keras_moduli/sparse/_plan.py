@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Order = NDArray[np.intp]
 
 BLOCKS = [(b, c) for b in (64, 32, 16, 8, 4) for c in (8, 16, 32, 64, 128) if c >= b]
+# Of those that are as fast the first is taken, the one with the fewest blocks.
 # A block-sparse product costs what its weights cost, a share more because the matrices
 # are small, for one vector and for 32, and the gather of its inputs, which the outputs of
 # a block share: so many outputs' worth. Fitted to times of blocks from 4 × 4 to 64 × 128
