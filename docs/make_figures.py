@@ -1,6 +1,5 @@
 """Draws docs/images: `python docs/make_figures.py`, half a minute on JAX."""
 
-import argparse
 import pathlib
 import sys
 
@@ -35,9 +34,8 @@ def draw_torus(axes, points, kernel, strongest):
 
 def main():
     """Trains one network with a diffusive penalty on the torus and draws what is left."""
-    args = adding_problem.parse(["--inhibitor", "diffusion", "--strength", "1"])
-    assert isinstance(args, argparse.Namespace)
-    model = adding_problem.train(args, seed=0)
+    task = adding_problem.AddingProblem(inhibitor="diffusion", strength=1.0)
+    model, errors = task.train()
     variable = model.layers[0].cell.recurrent_kernel
     kernel = keras.ops.convert_to_numpy(variable.value)
     points, _ = variable.regularizer.points(kernel.shape)
@@ -61,8 +59,7 @@ def main():
     right.set(xlabel="distance that a connection spans", yticks=[])
     right.legend(frameon=False, fontsize=8)
     right.spines[["left", "top", "right"]].set_visible(False)
-    error = adding_problem.test_mse(model)
-    right.set_title(f"adding problem,\ntest MSE {error:.5f}", fontsize=9)
+    right.set_title(f"adding problem,\ntest MSE {errors[-1]:.5f}", fontsize=9)
     figure.tight_layout()
     figure.savefig(HERE / "images" / "torus.png", dpi=130)
 

@@ -1,224 +1,37 @@
-"""Head direction: a network that integrates its turning learns where its neurons are.
+"""Head direction: path integration whose moduli space is the circle.
+
+    python examples/head_direction.py --manifold circle --seeds 5
 
 The input is the heading at the start and then the angular velocity, step by step; the
-output is the cosine and sine of the heading. What such a network has to hold is a circle.
-Its recurrent kernel is charged by a geometry that is learned with it, and pruned.
-
-    python examples/head_direction.py --seeds 5 --output runs/head_direction
-
-prints, for each seed, the error in degrees and the rank correlation of the learned
-distance of neurons with the distance of the headings at which they are most active, and
-the same for the permuted control, whose costs are put at random connections. It draws the
-learned places, colored by the preferred heading.
+output is the cosine and sine of the heading.
 """
 
-import argparse
-import csv
-import pathlib
-import statistics
+from dataclasses import dataclass
+from typing import ClassVar
 
-import keras
+import command_line
 import numpy as np
-from rich.console import Console
-from rich.table import Table
-from scipy.stats import spearmanr
+from integration import Integration, Walk, angles, circles, flat_walk
 
 import keras_moduli as km
 
-STEPS = 25
-BATCH_SIZE = 64
-BATCHES = 100  # in an epoch
 
+@dataclass(frozen=True, kw_only=True)
+class HeadDirection(Integration):
+    """Train a sparse recurrent network to integrate its turns."""
 
-def walks(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (count, STEPS, 3) and headings (count, STEPS), in radians."""
-    rng = np.random.RandomState(seed)
-    velocity = 0.5 * rng.standard_normal((count, STEPS))
-    velocity[:, 0] = 0
-    heading = rng.uniform(0, 2 * np.pi, (count, 1)) + velocity.cumsum(axis=1)
-    x = np.zeros((count, STEPS, 3), "float32")
-    x[:, 0, :2] = np.stack([np.cos(heading[:, 0]), np.sin(heading[:, 0])], -1)
-    x[:, :, 2] = velocity
-    return x, heading
+    chance: ClassVar[float] = 90.0
+    truth: ClassVar[km.manifolds.Manifold] = km.manifolds.Circle(circumference=360.0)
 
+    def walk(self, count: int, rng: np.random.RandomState) -> Walk:
+        return flat_walk(count, self.steps, 1, 0.5, rng)
 
-class FreshWalks(keras.utils.PyDataset):
-    """Batches that no earlier epoch has shown."""
+    def written(self, points: np.ndarray) -> np.ndarray:
+        return circles(points)
 
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.epoch_seed = 100_000 * seed
-        self.on_epoch_end()
-
-    def __len__(self) -> int:
-        return BATCHES
-
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = slice(batch * BATCH_SIZE, (batch + 1) * BATCH_SIZE)
-        return self.x[rows], self.y[rows]
-
-    def on_epoch_end(self) -> None:
-        self.x, heading = walks(BATCHES * BATCH_SIZE, self.epoch_seed)
-        self.y = np.stack([np.cos(heading), np.sin(heading)], -1).astype("float32")
-        self.epoch_seed += 1
-
-
-@keras.saving.register_keras_serializable("head_direction")
-def competition(x: keras.KerasTensor) -> keras.KerasTensor:
-    """ReLU under inhibition by the mean of all neurons."""
-    return keras.ops.relu(x - keras.ops.mean(x, axis=-1, keepdims=True))
-
-
-def train(args: argparse.Namespace, seed: int, *, permuted: bool) -> keras.Model:
-    """A network that has learned the task and its geometry."""
-    keras.utils.set_random_seed(seed)
-    layer = km.layers.ModuliSimpleRNN(
-        args.units,
-        activation=competition,
-        return_sequences=True,
-        recurrent_initializer=keras.initializers.RandomUniform(0.0, 2.0 / args.units),
-        recurrent_constraint="non_neg",
-        manifold=km.manifolds.Euclidean(2),
-        strength=args.strength / args.units,
-        power=args.power,
-        dispersion=args.dispersion,
-        embedding_seed=seed,
-        permute_seed=seed if permuted else None,
-    )
-    model = keras.Sequential([keras.Input((STEPS, 3)), layer, keras.layers.Dense(2)])
-    optimizer = km.embedding_optimizer(
-        keras.optimizers.Adam(args.learning_rate, global_clipnorm=1.0),
-        args.embedding_rate,
-    )
-    model.compile(optimizer, "mse")
-    callbacks = [km.MagnitudePruning(args.sparsity), km.GeometryMonitor(frequency=10)]
-    model.fit(
-        FreshWalks(seed), epochs=args.epochs, callbacks=callbacks, verbose=args.verbose
-    )
-    return model
-
-
-def error_in_degrees(model: keras.Model) -> float:
-    """Mean absolute error of the heading at the last step."""
-    x, heading = walks(2000, 2**31)
-    cosine, sine = model.predict(x, batch_size=500, verbose=0)[:, -1].T
-    error = np.angle(np.exp(1j * (np.arctan2(sine, cosine) - heading[:, -1])))
-    return float(np.rad2deg(np.abs(error)).mean())
-
-
-def preferred_headings(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """The heading at which each neuron is most active, and how sharply it is tuned.
-
-    Sharpness is the length of the mean direction weighted by activity: 0 for a neuron
-    that does not care, and for one that is silent.
-    """
-    x, heading = walks(2000, 2**31 + 1)
-    activity = keras.ops.convert_to_numpy(model.layers[0](x))[:, 5:].reshape(
-        -1, model.layers[0].units
-    )
-    directions = np.exp(1j * heading[:, 5:].ravel())
-    mean = (activity * directions[:, None]).sum(0) / np.maximum(activity.sum(0), 1e-9)
-    return np.angle(mean), np.abs(mean)
-
-
-def connected_neurons(model: keras.Model) -> np.ndarray:
-    """Which neurons pruning has left a recurrent connection."""
-    kernel = keras.ops.convert_to_numpy(model.layers[0].cell.recurrent_kernel.value)
-    return (kernel != 0).any(axis=0) | (kernel != 0).any(axis=1)
-
-
-def geometry_correlation(model: keras.Model) -> tuple[float, int]:
-    """Rank correlation of learned distance with tuning distance; how many neurons."""
-    heading, sharpness = preferred_headings(model)
-    tuned = np.flatnonzero((sharpness > 0.3) & connected_neurons(model))
-    layer = model.layers[0]
-    learned = keras.ops.convert_to_numpy(
-        layer.neurons.manifold.pairwise(layer.embedding.value)
-    )[np.ix_(tuned, tuned)]
-    difference = heading[tuned][:, None] - heading[tuned]
-    tuning = np.abs(np.angle(np.exp(1j * difference)))
-    pairs = np.triu_indices(len(tuned), 1)
-    if len(tuned) < 3:
-        return float("nan"), len(tuned)
-    return float(spearmanr(learned[pairs], tuning[pairs])[0]), len(tuned)
-
-
-def draw(model: keras.Model, path: pathlib.Path) -> None:
-    """The learned places, colored by preferred heading."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    heading, sharpness = preferred_headings(model)
-    points = keras.ops.convert_to_numpy(model.layers[0].embedding.value)
-    connected = connected_neurons(model)
-    figure, axes = plt.subplots(figsize=(4.2, 3.6))
-    tuned = (sharpness > 0.3) & connected
-    axes.scatter(*points[~tuned & connected].T, s=8, color="#c9ced9", label="untuned")
-    colors = np.rad2deg(heading[tuned]) % 360
-    dots = axes.scatter(*points[tuned].T, s=18, c=colors, cmap="hsv", vmin=0, vmax=360)
-    figure.colorbar(dots, label="preferred heading in degrees")
-    axes.set(aspect="equal", xticks=[], yticks=[])
-    axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        description="Learned geometry of a head-direction network.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--units", type=int, default=128)
-    add("--epochs", type=int, default=40, help="of 100 fresh batches")
-    add("--sparsity", type=float, default=0.8)
-    add("--strength", type=float, default=1e-3, help="of the penalty, times units")
-    add("--power", type=int, default=1, help="of the weights in the penalty")
-    add("--dispersion", type=float, default=10.0)
-    add("--embedding-rate", type=float, default=0.03, help="learning rate of the places")
-    add("--learning-rate", type=float, default=2e-3, help="of the weights")
-    add("--seeds", type=int, default=5)
-    add("--verbose", type=int, default=2, help="of Keras's progress")
-    add("--output", type=pathlib.Path, default="runs/head_direction")
-    return parser.parse_args(arguments)
-
-
-def main() -> None:
-    """All seeds, learned geometry and permuted control."""
-    args = parse()
-    args.output.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for seed in range(args.seeds):
-        for permuted in (False, True):
-            model = train(args, seed, permuted=permuted)
-            correlation, tuned = geometry_correlation(model)
-            setting = "permuted" if permuted else "learned"
-            row = [setting, seed, correlation, error_in_degrees(model), tuned]
-            rows.append(row)
-            print(*row, flush=True)
-            if seed == 0 and not permuted:
-                draw(model, args.output / "head_direction.png")
-    with open(args.output / "results.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["setting", "seed", "correlation", "degrees", "tuned"])
-        writer.writerows(rows)
-    table = Table("", "correlation: median", "all", "degrees: median", "tuned neurons")
-    for setting in ("learned", "permuted"):
-        _, _, found, degrees, tuned = zip(
-            *[row for row in rows if row[0] == setting], strict=True
-        )
-        table.add_row(
-            setting,
-            f"{statistics.median(found):.3f}",
-            " ".join(f"{value:.2f}" for value in found),
-            f"{statistics.median(degrees):.2f}",
-            " ".join(map(str, tuned)),
-        )
-    Console().print(table)
+    def read(self, outputs: np.ndarray) -> np.ndarray:
+        return angles(outputs)[..., None]
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(HeadDirection)

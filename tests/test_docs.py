@@ -87,7 +87,7 @@ def test_adding_problem_learns_prunes_saves_and_reports(tmp_path):
     assert labels == {"rnn/kernel", "rnn/recurrent_kernel", "readout/kernel", "total"}
     totals = [row for row in rows if row["label"] == "total"]
     assert all(abs(float(row["sparsity"]) - 0.5) < 1e-3 for row in totals)
-    assert all(float(row["mse"]) < 0.2 for row in totals), "no worse than a guess"
+    assert all(float(row["error"]) < 0.2 for row in totals), "no worse than a guess"
     assert sorted(p.name for p in pathlib.Path(tmp_path).glob("*.keras")) == [
         "seed0.keras",
         "seed1.keras",
@@ -113,8 +113,9 @@ def test_fast_inference_trains_and_compares(tmp_path):
         (["--control", "l2"], "invalid choice: 'l2'"),
         (["--sparsity", "95"], "[0, 1)"),
         (["--strength", "-1"], "`strength`"),
-        (["--units", "0"], "--units: must be at least 1"),
-        (["--learning-rate", "0"], "--learning-rate: must be above 0"),
+        (["--units", "0"], "`units` must be at least 1"),
+        (["--learning-rate", "0"], "`learning_rate` must be above 0"),
+        (["--block", "8"], "8x16"),
         (["--epochs", "ten"], "invalid int value: 'ten'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -122,9 +123,10 @@ def test_fast_inference_trains_and_compares(tmp_path):
 def test_bad_arguments_get_one_line(arguments, message, monkeypatch, capsys):
     monkeypatch.syspath_prepend(ROOT / "examples")
     import adding_problem
+    import command_line
 
     with pytest.raises(SystemExit) as caught:
-        adding_problem.parse(arguments)
+        command_line.parse(adding_problem.AddingProblem, arguments)
     assert caught.value.code == 2
     error = capsys.readouterr().err
     assert message in error
@@ -141,14 +143,14 @@ def test_transformer_trains_prunes_and_loads(tmp_path):
     assert (tmp_path / "transformer.keras").exists()
 
 
-def test_head_direction_learns(monkeypatch):
+def test_learned_head_direction_learns(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
-    import head_direction
+    import learned_head_direction as example
 
-    monkeypatch.setattr(head_direction, "BATCHES", 30)
-    args = head_direction.parse(["--units", "48", "--epochs", "8", "--verbose", "0"])
-    model = head_direction.train(args, seed=0, permuted=False)
-    assert head_direction.error_in_degrees(model) < 45, "chance is 90"
-    correlation, tuned = head_direction.geometry_correlation(model)
+    monkeypatch.setattr(example, "BATCHES", 30)
+    args = example.parse(["--units", "48", "--epochs", "8", "--verbose", "0"])
+    model = example.train(args, seed=0, permuted=False)
+    assert example.HeadDirection().error(model) < 45, "chance is 90"
+    correlation, tuned = example.geometry_correlation(model)
     assert tuned > 10
     assert np.isfinite(correlation)

@@ -1,0 +1,56 @@
+"""A box with a twist: path integration whose moduli space is the Klein bottle.
+
+    python examples/klein_bottle.py --manifold klein_bottle --seeds 5
+
+A point moves in a square box; who leaves it at the top enters at the bottom, and who
+leaves it on the right enters on the left upside down. The velocity is that in the box,
+whichever way up. The output is the point in a space of five dimensions, in which the box
+has no seam: with x and y in [0, 360) and s = sin y,
+
+    (cos x, sin x, cos y, s·cos(x/2), s·sin(x/2))
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import command_line
+import numpy as np
+from integration import Integration, Walk, angles
+
+import keras_moduli as km
+
+
+@dataclass(frozen=True, kw_only=True)
+class KleinBottle(Integration):
+    """Train a sparse recurrent network to integrate its way on a Klein bottle."""
+
+    chance: ClassVar[float] = 138.0
+    truth: ClassVar[km.manifolds.Manifold] = km.manifolds.KleinBottle(360.0)
+
+    def walk(self, count: int, rng: np.random.RandomState) -> Walk:
+        velocity = 0.3 * rng.standard_normal((count, self.steps, 2))
+        velocity[:, 0] = 0
+        points = np.empty_like(velocity)
+        place = rng.uniform(0, 360, (count, 2))
+        for step in range(self.steps):
+            place = place + np.rad2deg(velocity[:, step])
+            crossings, place[:, 0] = np.divmod(place[:, 0], 360)
+            place[:, 1] *= np.where(crossings % 2, -1, 1)
+            points[:, step] = place
+        return velocity, points % 360
+
+    def written(self, points: np.ndarray) -> np.ndarray:
+        x, y = np.moveaxis(np.deg2rad(points), -1, 0)
+        s = np.sin(y)
+        flat = [np.cos(x), np.sin(x), np.cos(y), s * np.cos(x / 2), s * np.sin(x / 2)]
+        return np.stack(flat, -1)
+
+    def read(self, outputs: np.ndarray) -> np.ndarray:
+        x = angles(outputs[..., :2])
+        half = np.deg2rad(x / 2)
+        s = outputs[..., 3] * np.cos(half) + outputs[..., 4] * np.sin(half)
+        return np.stack([x, angles(np.stack([outputs[..., 2], s], -1))], -1)
+
+
+if __name__ == "__main__":
+    command_line.main(KleinBottle)

@@ -1,0 +1,179 @@
+"""Navigation: path integration in a box, read out by place cells.
+
+    python examples/navigation.py --manifold torus --seeds 5
+
+An animal walks at random in a square box. The network is told where it starts, as the
+activity of place cells, and then its velocity, step by step; it has to predict the
+activity of the place cells on its way. Its error is the distance in cm of the position
+that its most active cells stand for from the true one, over all steps.
+
+The sizes are the smallest found at which a dense network is as good as that of Mackey et
+al. on a CPU. Theirs are
+
+    python examples/navigation.py --units 4096 --cells 512 --box 2.2 --steps 50
+        --batch-size 200 --batches 1000 --epochs 30 --learning-rate 1e-4
+
+Source: Banino et al., 2018, and Sorscher et al., 2019, as in Mackey et al., "Geometric
+sparsification in recurrent neural networks", 2024, whose walks and place cells these are.
+The recurrent kernel starts near the identity (Le et al., 2015), which learns ten times
+faster than the uniform one: the state stays where it is until it has learned to move. Not
+at the identity: exact zeros at the start count as pruned, and would never be learned.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import command_line
+import keras
+import numpy as np
+from experiments import TEST_SEED, Experiment, FreshBatches, option
+
+TIME_STEP = 0.02  # seconds
+TURNING = 11.52  # standard deviation of the angular velocity, radians per second
+SPEED = 0.13 * 2 * np.pi  # scale of the Rayleigh distribution, meters per second
+BORDER = 0.03  # meters from a wall at which the animal turns along it
+WIDTH = 0.12  # of a place cell, meters
+MOST_ACTIVE = 3  # place cells that are read
+VELOCITY_SCALE = 3.0  # of what the network sees, per meter in a step
+
+
+def walks(count: int, steps: int, box: float, rng: np.random.RandomState) -> np.ndarray:
+    """Positions (count, steps + 1, 2) in meters of walks that keep to the box."""
+    positions = np.empty((count, steps + 1, 2))
+    positions[:, 0] = rng.uniform(0, box, (count, 2))
+    heading = rng.uniform(0, 2 * np.pi, count)
+    turns = TIME_STEP * TURNING * rng.standard_normal((steps, count))
+    lengths = TIME_STEP * rng.rayleigh(SPEED, (steps, count))
+    for step in range(steps):
+        place = positions[:, step]
+        turn, blocked = _along_the_wall(place, heading, box)
+        heading = heading + np.where(blocked, turn, 0.0) + turns[step]
+        length = lengths[step] * np.where(blocked, 0.25, 1.0)
+        way = length[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
+        positions[:, step + 1] = np.clip(place + way, 0, box)
+    return positions
+
+
+def _along_the_wall(
+    place: np.ndarray, heading: np.ndarray, box: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The turn that leads along the nearest wall, and who is close and heads for it."""
+    distances = np.concatenate([box - place, place], -1)  # right, top, left, bottom
+    wall = distances.argmin(-1)
+    angle = (heading - np.pi / 2 * wall + np.pi) % (2 * np.pi) - np.pi
+    blocked = (distances.min(-1) < BORDER) & (np.abs(angle) < np.pi / 2)
+    return np.sign(angle) * (np.pi / 2 - np.abs(angle)), blocked
+
+
+def centers(cells: int, box: float) -> np.ndarray:
+    """Where the place cells are: the same for all runs, as the test is."""
+    rng = np.random.RandomState(0)
+    return rng.uniform(0, box, (cells, 2)).astype("float32")
+
+
+def place_activity(positions: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """softmax(−d²/2σ²) − softmax(−d²/4σ²), from 0 up and with sum 1."""
+    offsets = (positions[..., i, None].astype("float32") - cells[:, i] for i in (0, 1))
+    squares = sum(offset**2 for offset in offsets)
+    wide = np.exp(-squares / (4 * WIDTH**2))
+    bump = _shares(wide**2) - _shares(wide)
+    bump -= bump.min(-1, keepdims=True)
+    return _shares(bump)
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    return values / values.sum(-1, keepdims=True)
+
+
+def decoded(activity: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """The mean of the centers of the most active cells."""
+    most = np.argpartition(activity, -MOST_ACTIVE)[..., -MOST_ACTIVE:]
+    return cells[most].mean(-2)
+
+
+@keras.saving.register_keras_serializable("navigation")
+class NearIdentity(keras.initializers.Initializer):
+    """The identity plus a little noise, of standard deviation scale/√n."""
+
+    def __init__(self, scale: float = 0.1, seed: int | None = None) -> None:
+        self.scale, self.seed = scale, seed
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Any:
+        size = self.scale / np.sqrt(shape[0])
+        noise = keras.initializers.RandomNormal(0.0, size, self.seed)
+        return keras.ops.eye(shape[0], dtype=dtype) + noise(shape, dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"scale": self.scale, "seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Navigation(Experiment):
+    """Train a sparse recurrent network to navigate in a box."""
+
+    box: float = option(1.1, "side of the box in meters")
+    cells: int = option(128, "place cells")
+    steps: int = option(20, "of a walk, of 0.02 s")
+    batches: int = option(100, "of fresh walks in an epoch")
+    batch_size: int = option(100, "walks in a batch")
+    learning_rate: float = 3e-3
+    epochs: int = 20
+    sparsity: float = 0.9
+
+    error_name: ClassVar[str] = "position error in cm"
+    chance: ClassVar[float] = 57.0  # between two random places in the box of 1.1 m
+    quick: ClassVar[dict[str, Any]] = {"epochs": 5, "batches": 60, "sparsity": 0.3}
+
+    def sequences(self, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the network is told of velocities, and where the animal was."""
+        rng = np.random.RandomState(seed)
+        positions = walks(count, self.steps, self.box, rng)
+        return VELOCITY_SCALE * np.diff(positions, axis=1).astype("float32"), positions
+
+    def seen(self, velocity: np.ndarray, positions: np.ndarray) -> Any:
+        """Inputs and targets of the network."""
+        activity = place_activity(positions, centers(self.cells, self.box))
+        return (velocity, activity[:, 0]), activity[:, 1:]
+
+    def network(self) -> keras.Model:
+        velocity = keras.Input((self.steps, 2))
+        start = keras.Input((self.cells,))
+        encoder = keras.layers.Dense(self.units, use_bias=False, name="encoder")
+        decoder = keras.layers.Dense(self.cells, use_bias=False, name="decoder")
+        layer = self.recurrent(
+            activation="relu",
+            use_bias=False,
+            return_sequences=True,
+            recurrent_initializer=NearIdentity(seed=self.seed),
+        )
+        states = layer(velocity, initial_state=encoder(start))
+        model = keras.Model([velocity, start], decoder(states))
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        model.compile(self.optimizer(global_clipnorm=1.0), loss)
+        return model
+
+    def training(self) -> dict[str, Any]:
+        return {
+            "x": FreshBatches(
+                self.sequences, self.seed, self.batches, self.batch_size, self.seen
+            )
+        }
+
+    def error(self, model: keras.Model) -> float:
+        """Mean distance in cm of decoded from true positions."""
+        inputs, positions = _test_walks(self.cells, self.box, self.steps)
+        activity = model.predict(inputs, batch_size=500, verbose=0)
+        found = decoded(activity, centers(self.cells, self.box))
+        return float(100 * np.linalg.norm(found - positions[:, 1:], axis=-1).mean())
+
+
+@functools.cache
+def _test_walks(cells: int, box: float, steps: int) -> tuple[Any, np.ndarray]:
+    task = Navigation(cells=cells, box=box, steps=steps)
+    velocity, positions = task.sequences(1000, TEST_SEED)
+    return task.seen(velocity, positions)[0], positions
+
+
+if __name__ == "__main__":
+    command_line.main(Navigation)

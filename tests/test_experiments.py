@@ -1,0 +1,318 @@
+"""The experiments: tasks learn, settings are fair, tables are whole, results are theirs."""
+
+import csv
+import dataclasses
+import importlib
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import tomllib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_moduli as km
+from tests.backends import ROOT
+
+EXAMPLES = ROOT / "examples"
+sys.path.insert(0, str(EXAMPLES))
+import command_line
+import experiments
+import results
+import run_table
+
+TABLES = sorted((EXAMPLES / "tables").glob("*.toml"))
+INTEGRATIONS = ("HeadDirection", "PeriodicBox", "SphereRotation", "KleinBottle")
+
+
+def task(name):
+    return getattr(importlib.import_module(run_table.TASKS[name]), name)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A small corpus of real text, in the two splits of a folder without training."""
+    pages = "".join(p.read_text() for p in sorted((ROOT / "docs").glob("*.md")))
+    (tmp_path / "valid.txt").write_text(pages)
+    (tmp_path / "test.txt").write_text((ROOT / "README.md").read_text() * 2)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("name", run_table.TASKS)
+def test_task_learns_and_is_pruned(name, text):
+    setting = task(name).quick
+    if name == "LanguageModel":
+        setting = setting | {"data": text}
+    experiment = task(name)(**setting)
+    model, row = experiment.run()
+    chance = experiment.chance
+    if name == "LanguageModel":
+        chance = model.get_layer("readout").units
+    assert row["error"] < 0.6 * chance, json.loads(row["errors"])
+    assert abs(json.loads(row["zeros"])["total"] - experiment.sparsity) < 1e-3
+    assert len(json.loads(row["errors"])) == experiment.epochs
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_points_are_read_as_they_are_written(name):
+    one = task(name)(steps=5)
+    points = one.walk(200, np.random.RandomState(0))[1]
+    read = one.read(one.written(points))
+    distance = one.truth.distance(read.astype("float32"), points.astype("float32"))
+    assert float(keras.ops.max(distance)) < 0.1, "degrees"
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_a_walk_is_as_long_as_its_velocity(name):
+    one = task(name)(steps=8)
+    velocity, points = one.walk(300, np.random.RandomState(1))
+    steps = one.truth.distance(
+        points[:, :-1].astype("float32"), points[:, 1:].astype("float32")
+    )
+    lengths = np.rad2deg(np.linalg.norm(velocity[:, 1:], axis=-1))
+    steps = keras.ops.convert_to_numpy(steps)
+    assert (steps < lengths + 0.1).all(), "a turn moves points off its equator less"
+    if name != "SphereRotation":
+        near = lengths < 150  # farther on, the other way round may be shorter
+        np.testing.assert_allclose(steps[near], lengths[near], atol=0.1)
+
+
+def test_networks_see_no_seam_of_the_klein_bottle():
+    bottle = task("KleinBottle")(steps=2)
+    points = np.random.RandomState(0).uniform(0, 360, (50, 2))
+    same = np.stack([points[:, 0] + 360, -points[:, 1]], -1)
+    np.testing.assert_allclose(bottle.written(same), bottle.written(points), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", INTEGRATIONS)
+def test_chance_is_the_distance_of_random_points(name):
+    one = task(name)(steps=2)
+    points = one.walk(4000, np.random.RandomState(2))[1].astype("float32")
+    distance = float(keras.ops.mean(one.truth.distance(points[:2000, 0], points[2000:, 0])))
+    assert abs(distance - one.chance) < 0.05 * one.chance
+
+
+def test_animals_stay_in_the_box_and_are_found_by_their_place_cells():
+    import navigation
+
+    walks = navigation.walks(500, 40, 1.1, np.random.RandomState(0))
+    assert walks.min() >= 0
+    assert walks.max() <= 1.1
+    cells = navigation.centers(128, 1.1)
+    activity = navigation.place_activity(walks, cells)
+    np.testing.assert_allclose(activity.sum(-1), 1, atol=1e-5)
+    errors = np.linalg.norm(navigation.decoded(activity, cells) - walks, axis=-1)
+    assert errors.mean() < 0.05, "meters: the floor of what a network can reach"
+    steps = np.linalg.norm(np.diff(walks, axis=1), axis=-1)
+    # Of a Rayleigh distribution, less what walls take.
+    assert 0.8 < steps.mean() / (0.02 * navigation.SPEED * np.sqrt(np.pi / 2)) < 1.0
+
+
+@pytest.mark.parametrize("control", ["geometry", "l1", "permuted", "rows", "random"])
+@pytest.mark.parametrize("cell", experiments.CELLS)
+def test_all_penalties_cost_the_same_on_a_constant_kernel(control, cell):
+    adding = task("AddingProblem")
+    one = adding(control=control, units=24, strength=0.7, cell=cell, manifold="sphere")
+    gates = experiments.CELLS[cell][2]
+    cost = one.penalty()(keras.ops.full((24, 24 * gates), 0.5))
+    assert float(cost) == pytest.approx(0.7 * 0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("inhibitor", ["dog", "diffusion", "gaussian", "ripple"])
+@pytest.mark.parametrize("manifold", ["torus", "klein_bottle", "6-torus"])
+def test_random_costs_have_the_histogram_of_the_geometry(manifold, inhibitor):
+    setting = {"units": 96, "manifold": manifold, "inhibitor": inhibitor}
+    random = task("AddingProblem")(control="random", **setting).penalty().table
+    moduli = task("AddingProblem")(**setting).penalty()
+    costs = moduli.coefficients((96, 96))
+    random, costs = random / random.mean(), costs / costs.mean()
+    np.testing.assert_array_equal(random, random.T)
+    levels = np.linspace(0.1, 0.9, 9)
+    spread = np.quantile(costs, 0.9) - np.quantile(costs, 0.1)
+    difference = np.quantile(random, levels) - np.quantile(costs, levels)
+    assert np.abs(difference).max() < 0.15 * spread
+
+
+def test_rows_permute_the_places_and_nothing_else():
+    adding = task("AddingProblem")
+    placed = adding(units=32).penalty().coefficients((32, 32))
+    rows = adding(units=32, control="rows").penalty().coefficients((32, 32))
+    order = np.random.RandomState(0).permutation(32)
+    np.testing.assert_allclose(rows, placed[np.ix_(order, order)], rtol=1e-5)
+    assert not np.allclose(rows, placed)
+
+
+def test_learned_places_move_and_have_no_controls_of_fixed_ones():
+    head = task("HeadDirection")
+    small = {"units": 16, "batches": 2, "epochs": 2, "learned": True, "steps": 4}
+    one = head(manifold="circle", **small)
+    model, _ = one.train()
+    moved = keras.ops.convert_to_numpy(model.get_layer("rnn").embedding.value)
+    assert not np.allclose(moved, km.manifolds.Circle().sample(16, 0))
+    with pytest.raises(ValueError, match="one of fixed places"):
+        head(control="random", **small).network()
+
+
+def test_lottery_keeps_the_mask():
+    one = task("HeadDirection")(units=16, batches=2, epochs=2, steps=4, lottery=True)
+    assert np.isfinite(one.run()[1]["lottery error"])
+
+
+def test_the_command_of_a_run_is_the_run():
+    one = task("HeadDirection")(block="4x8", learned=True, strength=0.3, seed=7)
+    script, *arguments = shlex.split(one.command())[1:]
+    assert script == "examples/head_direction.py"
+    again, _ = command_line.parse(task("HeadDirection"), arguments)
+    assert again == [one]
+
+
+def test_a_table_stands_for_all_combinations_first_seeds_first():
+    table = {"all": {"seed": [0, 1]}, "runs": [{"task": "A", "x": [1, 2]}, {"task": "B"}]}
+    runs = list(run_table.declared(table))
+    assert [(r["seed"], r["task"], r.get("x")) for r in runs] == [
+        (0, "A", 1),
+        (0, "A", 2),
+        (0, "B", None),
+        (1, "A", 1),
+        (1, "A", 2),
+        (1, "B", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ({"task": "Walking"}, "Unknown task 'Walking'"),
+        ({"task": "Digits", "manifold": "tours"}, "Did you mean 'torus'"),
+        ({"task": "Digits", "colour": 1}, "colour"),
+        ({"task": "Digits", "control": "l2"}, "control"),
+    ],
+)
+def test_a_bad_table_is_refused(run, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        run_table.complete(run)
+
+
+SMALL_TABLE = """
+[all]
+task = "HeadDirection"
+units = 8
+steps = 3
+batches = 1
+epochs = 2
+[[runs]]
+control = ["none", "l1"]
+"""
+
+
+def run_small(folder, *arguments):
+    (folder / "small.toml").write_text(SMALL_TABLE)
+    script = [sys.executable, EXAMPLES / "run_table.py", folder / "small.toml"]
+    backend = ["--backend", keras.backend.backend(), "--output", folder / "small.csv"]
+    done = subprocess.run(
+        [*map(str, [*script, *backend, *arguments])],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with open(folder / "small.csv", newline="") as file:
+        return list(csv.DictReader(file)), done.stdout
+
+
+def test_a_table_goes_on_where_it_was_stopped(tmp_path):
+    first, _ = run_small(tmp_path, "--limit", 1)
+    both, said = run_small(tmp_path)
+    assert "2 runs, of which 1 are to be done" in said
+    assert [row["control"] for row in both] == ["none", "l1"]
+    assert both[0] == first[0], "seconds and all: it was not run again"
+    assert both[1]["command"].startswith("python examples/head_direction.py --control l1")
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_results_are_those_of_the_table(path):
+    """Every row that is shown was declared, and none is there twice."""
+    declared = run_table.unique(tomllib.loads(path.read_text()))
+    wanted = {tuple(map(str, run.values())) for run in declared}
+    names = {run["task"]: [*run] for run in declared}
+    rows = run_table.read(run_table.RESULTS / f"{path.stem}.csv")
+    found = [tuple(row[name] for name in names[row["task"]]) for row in rows]
+    assert set(found) <= wanted
+    assert len(set(found)) == len(found)
+    if rows:
+        assert results.report(path.stem)
+
+
+def test_the_report_has_means_and_paired_differences(tmp_path):
+    rng = np.random.RandomState(0)
+    ours, theirs = rng.uniform(1, 2, 5), rng.uniform(3, 4, 5)
+    rows = [
+        {
+            "control": control,
+            "manifold": "torus",
+            "inhibitor": "dog",
+            "learned": "False",
+            "strength": "0.1",
+            "density": "0.1",
+            "seed": str(seed),
+            "error": str(error),
+            "error at target": str(2 * error),
+        }
+        for control, errors in (("none", theirs), ("geometry", ours))
+        for seed, error in enumerate(errors)
+    ]
+    shown = results.settings(rows).splitlines()
+    assert shown[0] == (
+        "| setting | seeds | error | at the final mask | − no penalty |"
+    )
+    cells = shown[2].strip("| ").split(" | ")
+    assert cells[0] == "torus DoG"
+    assert cells[1] == "5"
+    assert cells[2] == f"{statistics.mean(ours):.2f} ± {statistics.stdev(ours):.3f}"
+    gain, low, high = (float(x) for x in cells[4].replace("[", "").rstrip("]").replace(
+        ",", ""
+    ).split())
+    assert gain == pytest.approx(np.mean(ours - theirs), abs=5e-3)
+    resampled = [
+        np.mean(rng.choice(ours - theirs, 5)) for _ in range(4000)
+    ]
+    assert [low, high] == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.05)
+
+
+def test_the_front_holds_what_nothing_beats():
+    import search_geometry
+
+    points = [(0.9, 3.0), (0.95, 2.0), (0.95, 4.0), (0.99, 5.0)]
+    rows = [{"sparsity": s, "error": e} for s, e in points]
+    best = [(row["sparsity"], row["error"]) for row in search_geometry.front(rows)]
+    assert best == [(0.95, 2.0), (0.99, 5.0)]
+
+
+def test_a_search_ends_in_a_front_and_goes_on(tmp_path):
+    small = ("--units", 8, "--epochs", 2, "--batches", 1, "--output", tmp_path)
+    for trials in (2, 3):
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / "search_geometry.py")]
+            + [*map(str, ("--trials", trials, *small))],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        with open(tmp_path / "trials.csv", newline="") as file:
+            assert len(list(csv.DictReader(file))) == trials
+    assert (tmp_path / "pareto.png").exists()
+    assert "error in degrees" in done.stdout
+
+
+def test_settings_are_plain_and_frozen():
+    one = task("Navigation")()
+    json.dumps(dataclasses.asdict(one))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.units = 3
