@@ -9,14 +9,12 @@ matrix that multiplies |w| in each step, and masks by `torch.nn.utils.prune`.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from harness import ROOT, Row, epoch_seconds, in_turns, parser, ratio, run
+from harness import Row, epoch_seconds, in_turns, parser, ratio, run
 
-sys.path.insert(0, str(ROOT / "examples"))
 UNITS, STEPS, BATCH, SEQUENCES, SPARSITY = 128, 50, 32, 10_000, 0.9
 RATE, CLIP, STRENGTH = 1e-4, 0.5, 0.1
 

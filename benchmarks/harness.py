@@ -8,13 +8,11 @@ rounds.
 import argparse
 import csv
 import functools
-import importlib.metadata
 import importlib.util
 import itertools
 import json
 import os
 import pathlib
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,8 +21,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+from provenance import machine, versions
+
 BACKENDS = ("tensorflow", "jax", "torch")
-PACKAGES = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax", "torch")
 RESULT = "RESULT "
 
 Row = dict[str, Any]
@@ -165,27 +165,6 @@ def epoch_seconds(model: Any, *data: Any, epochs: int, callbacks: Any = ()) -> f
     )
     gaps = [b - a for a, b in itertools.pairwise(starts[2:])]
     return statistics.median(gaps)  # nothing is timed after the last
-
-
-def machine() -> str:
-    """Processor and number of cores."""
-    name = platform.processor() or platform.machine()
-    cpu = pathlib.Path("/proc/cpuinfo")
-    if cpu.exists():
-        lines = [line for line in cpu.read_text().splitlines() if "model name" in line]
-        name = lines[0].split(":")[1].strip() if lines else name
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def versions() -> str:
-    """Of Python and of what runs."""
-    found = [f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)
 
 
 def markdown(rows: list[Row]) -> str:

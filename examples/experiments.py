@@ -57,7 +57,9 @@ class Experiment(abc.ABC):
         "with the same histogram",
         CONTROLS,
     )
-    manifold: str = option("torus", "one of " + ", ".join([*km.manifolds.names, *MANIFOLDS]))
+    manifold: str = option(
+        "torus", "one of " + ", ".join([*km.manifolds.names, *MANIFOLDS])
+    )
     inhibitor: str = option("dog", "one of " + ", ".join(km.inhibitors.names))
     density: float = option(
         0.1, "fraction of pairs within the inhibitor's length; 0 for the authors' scale"
@@ -284,7 +286,7 @@ class RandomCosts(keras.regularizers.Regularizer):
         self.table = (strength / table.mean() * table).astype("float32")
 
     def __call__(self, kernel: Any) -> Any:
-        """strength · mean(costs · |w|), of one mean cost."""
+        """Strength · mean(costs · |w|), of one mean cost."""
         gates = kernel.shape[-1] // len(self.table)
         by_gates = keras.ops.reshape(kernel, (len(self.table), gates, -1))
         return km.penalties.penalty(by_gates, self.table, reduction="mean")
@@ -346,4 +348,3 @@ class FreshBatches(keras.utils.PyDataset):
         count = self.batches * self.batch_size
         self.x, self.y = self.sequences(count, self.epoch_seed)
         self.epoch_seed += 1
-

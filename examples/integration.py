@@ -31,7 +31,13 @@ class Integration(Experiment):
 
     error_name: ClassVar[str] = "error in degrees"
     chance: ClassVar[float]
-    quick: ClassVar[dict[str, Any]] = {"units": 64, "epochs": 10, "sparsity": 0.5}
+    quick: ClassVar[dict[str, Any]] = {
+        "units": 64,
+        "epochs": 6,
+        "batches": 60,
+        "learning_rate": 3e-3,
+        "sparsity": 0.3,
+    }
     truth: ClassVar[km.manifolds.Manifold]  # with all lengths in degrees
 
     @abc.abstractmethod

@@ -91,7 +91,9 @@ def _windows(text: np.ndarray) -> np.ndarray:
 class LanguageModel(Experiment):
     """Train a sparse recurrent language model."""
 
-    data: str = option("", "folder with the text; WikiText-2 is downloaded if there is none")
+    data: str = option(
+        "", "folder with the text; WikiText-2 is downloaded if there is none"
+    )
     at_least: int = option(3, "how often a word must occur, others are unknown ones")
     depth: int = option(1, "recurrent layers")
     embedding: int = option(128, "size of the embedding of words")
@@ -124,7 +126,8 @@ class LanguageModel(Experiment):
         model.add(keras.layers.Dropout(self.dropout, seed=self.seed + self.depth))
         model.add(keras.layers.Dense(vocabulary, name="readout"))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(self.optimizer(global_clipnorm=1.0), loss)
+        nats = keras.metrics.SparseCategoricalCrossentropy("nats", from_logits=True)
+        model.compile(self.optimizer(global_clipnorm=1.0), loss, metrics=[nats])
         return model
 
     def training(self) -> dict[str, Any]:
@@ -134,14 +137,10 @@ class LanguageModel(Experiment):
     def error(self, model: keras.Model) -> float:
         """Perplexity, without what the penalty adds to the loss."""
         windows = corpus(self.data, self.at_least)[0]["test"]
-        total = 0.0
-        for batch in np.array_split(windows, math.ceil(len(windows) / 100)):
-            logits = model.predict_on_batch(batch[:, :-1]).astype("float64")
-            top = logits.max(-1, keepdims=True)
-            logs = np.log(np.exp(logits - top).sum(-1)) + top[..., 0]
-            chosen = np.take_along_axis(logits, batch[:, 1:, None], -1)[..., 0]
-            total += float((logs - chosen).sum())
-        return math.exp(total / windows[:, 1:].size)
+        found = model.evaluate(
+            windows[:, :-1], windows[:, 1:], batch_size=50, verbose=0, return_dict=True
+        )
+        return math.exp(found["nats"])
 
 
 if __name__ == "__main__":

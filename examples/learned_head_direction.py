@@ -4,7 +4,7 @@ The input is the heading at the start and then the angular velocity, step by ste
 output is the cosine and sine of the heading. What such a network has to hold is a circle.
 Its recurrent kernel is charged by a geometry that is learned with it, and pruned.
 
-    python examples/learned_head_direction.py --seeds 5 --output runs/learned_head_direction
+    python examples/learned_head_direction.py --seeds 5
 
 prints, for each seed, the error in degrees and the rank correlation of the learned
 distance of neurons with the distance of the headings at which they are most active, and

@@ -15,9 +15,8 @@ al. on a CPU. Theirs are
 
 Source: Banino et al., 2018, and Sorscher et al., 2019, as in Mackey et al., "Geometric
 sparsification in recurrent neural networks", 2024, whose walks and place cells these are.
-The recurrent kernel starts near the identity (Le et al., 2015), which learns ten times
-faster than the uniform one: the state stays where it is until it has learned to move. Not
-at the identity: exact zeros at the start count as pruned, and would never be learned.
+The recurrent kernel starts as the identity (Le et al., 2015), which learns ten times
+faster than the uniform one: the state stays where it is until it has learned to move.
 """
 
 import functools
@@ -92,22 +91,6 @@ def decoded(activity: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return cells[most].mean(-2)
 
 
-@keras.saving.register_keras_serializable("navigation")
-class NearIdentity(keras.initializers.Initializer):
-    """The identity plus a little noise, of standard deviation scale/√n."""
-
-    def __init__(self, scale: float = 0.1, seed: int | None = None) -> None:
-        self.scale, self.seed = scale, seed
-
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        size = self.scale / np.sqrt(shape[0])
-        noise = keras.initializers.RandomNormal(0.0, size, self.seed)
-        return keras.ops.eye(shape[0], dtype=dtype) + noise(shape, dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"scale": self.scale, "seed": self.seed}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Navigation(Experiment):
     """Train a sparse recurrent network to navigate in a box."""
@@ -145,7 +128,7 @@ class Navigation(Experiment):
             activation="relu",
             use_bias=False,
             return_sequences=True,
-            recurrent_initializer=NearIdentity(seed=self.seed),
+            recurrent_initializer="identity",
         )
         states = layer(velocity, initial_state=encoder(start))
         model = keras.Model([velocity, start], decoder(states))

@@ -59,8 +59,10 @@ def label(row: Row, varied: set[str]) -> str:
     if "strength" in varied and row["control"] != "none":
         name += f", strength {float(row['strength']):g}"
     if "density" in varied and row["control"] != "none":
-        name += f", density {float(row['density']):g}" if float(row["density"]) else (
-            ", the authors' length"
+        name += (
+            f", density {float(row['density']):g}"
+            if float(row["density"])
+            else (", the authors' length")
         )
     return name
 
@@ -84,7 +86,9 @@ def varied_among_controls(rows: list[Row]) -> set[str]:
     return {
         name
         for name in ("manifold", "inhibitor", "strength", "density")
-        if any(len({r[name] for r in controls if r["control"] == c}) > 1 for c in CONTROLS)
+        if any(
+            len({r[name] for r in controls if r["control"] == c}) > 1 for c in CONTROLS
+        )
     }
 
 
@@ -136,7 +140,13 @@ def settings(rows: list[Row]) -> str:
     last = cases(rows, lambda row: float(row["error"]))
     early = cases(rows, lambda row: float(row["error at target"]))
     controls = [name for name in CONTROLS.values() if name in last]
-    head = ["setting", "seeds", "error", "at the final mask", *(f"− {c}" for c in controls)]
+    head = [
+        "setting",
+        "seeds",
+        "error",
+        "at the final mask",
+        *(f"− {c}" for c in controls),
+    ]
     lines = [head, ["---"] * len(head)]
     for name, values in last.items():
         line = [name, str(len(values)), mean(values), mean(early[name])]
@@ -256,7 +266,9 @@ def draw(name: str, path: pathlib.Path) -> None:
     colors = dict(zip(names, itertools.cycle(plt.get_cmap("tab20").colors)))
     for axis, (title, part) in zip(axes.flat, panels.items(), strict=False):
         _panel(axis, part, colors)
-        words = [described(c, v) for c, v in zip([*by, across or ""], title, strict=False)]
+        words = [
+            described(c, v) for c, v in zip([*by, across or ""], title, strict=False)
+        ]
         axis.set_title(", ".join(words), fontsize=8)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     picture.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)

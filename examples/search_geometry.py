@@ -44,7 +44,7 @@ def proposed(hp: keras_tuner.HyperParameters, base: HeadDirection) -> HeadDirect
 
 
 class Search(keras_tuner.RandomSearch):
-    """Random search: it does not favor the dense end of the front, where errors are low."""
+    """Random search, which does not favor the dense end of the front."""
 
     def __init__(self, base: HeadDirection, **arguments: Any) -> None:
         self.base = base

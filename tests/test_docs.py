@@ -121,7 +121,6 @@ def test_fast_inference_trains_and_compares(tmp_path):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_arguments_get_one_line(arguments, message, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(ROOT / "examples")
     import adding_problem
     import command_line
 
@@ -144,7 +143,6 @@ def test_transformer_trains_prunes_and_loads(tmp_path):
 
 
 def test_learned_head_direction_learns(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "examples")
     import learned_head_direction as example
 
     monkeypatch.setattr(example, "BATCHES", 30)

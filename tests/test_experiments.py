@@ -1,4 +1,4 @@
-"""The experiments: tasks learn, settings are fair, tables are whole, results are theirs."""
+"""The experiments: tasks learn, settings are fair, results are those of the tables."""
 
 import csv
 import dataclasses
@@ -11,19 +11,18 @@ import subprocess
 import sys
 import tomllib
 
+import command_line
+import experiments
 import keras
 import numpy as np
 import pytest
+import results
+import run_table
 
 import keras_moduli as km
 from tests.backends import ROOT
 
 EXAMPLES = ROOT / "examples"
-sys.path.insert(0, str(EXAMPLES))
-import command_line
-import experiments
-import results
-import run_table
 
 TABLES = sorted((EXAMPLES / "tables").glob("*.toml"))
 INTEGRATIONS = ("HeadDirection", "PeriodicBox", "SphereRotation", "KleinBottle")
@@ -92,8 +91,8 @@ def test_networks_see_no_seam_of_the_klein_bottle():
 def test_chance_is_the_distance_of_random_points(name):
     one = task(name)(steps=2)
     points = one.walk(4000, np.random.RandomState(2))[1].astype("float32")
-    distance = float(keras.ops.mean(one.truth.distance(points[:2000, 0], points[2000:, 0])))
-    assert abs(distance - one.chance) < 0.05 * one.chance
+    distances = one.truth.distance(points[:2000, 0], points[2000:, 0])
+    assert abs(float(keras.ops.mean(distances)) - one.chance) < 0.05 * one.chance
 
 
 def test_animals_stay_in_the_box_and_are_found_by_their_place_cells():
@@ -267,20 +266,16 @@ def test_the_report_has_means_and_paired_differences(tmp_path):
         for seed, error in enumerate(errors)
     ]
     shown = results.settings(rows).splitlines()
-    assert shown[0] == (
-        "| setting | seeds | error | at the final mask | − no penalty |"
-    )
+    assert shown[0] == ("| setting | seeds | error | at the final mask | − no penalty |")
     cells = shown[2].strip("| ").split(" | ")
     assert cells[0] == "torus DoG"
     assert cells[1] == "5"
     assert cells[2] == f"{statistics.mean(ours):.2f} ± {statistics.stdev(ours):.3f}"
-    gain, low, high = (float(x) for x in cells[4].replace("[", "").rstrip("]").replace(
-        ",", ""
-    ).split())
+    gain, low, high = (
+        float(x) for x in cells[4].replace("[", "").rstrip("]").replace(",", "").split()
+    )
     assert gain == pytest.approx(np.mean(ours - theirs), abs=5e-3)
-    resampled = [
-        np.mean(rng.choice(ours - theirs, 5)) for _ in range(4000)
-    ]
+    resampled = [np.mean(rng.choice(ours - theirs, 5)) for _ in range(4000)]
     assert [low, high] == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.05)
 
 
@@ -295,10 +290,10 @@ def test_the_front_holds_what_nothing_beats():
 
 def test_a_search_ends_in_a_front_and_goes_on(tmp_path):
     small = ("--units", 8, "--epochs", 2, "--batches", 1, "--output", tmp_path)
+    script = EXAMPLES / "search_geometry.py"
     for trials in (2, 3):
         done = subprocess.run(
-            [sys.executable, str(EXAMPLES / "search_geometry.py")]
-            + [*map(str, ("--trials", trials, *small))],
+            [*map(str, [sys.executable, script, "--trials", trials, *small])],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,

@@ -209,6 +209,24 @@ def test_a_subclassed_model_with_dictionary_inputs():
     assert zeros(model) == round(0.9 * kernels(model).size)
 
 
+@pytest.mark.parametrize("cell", [keras.layers.SimpleRNN, keras.layers.GRU])
+def test_a_kernel_initialized_to_the_identity_can_learn(cell):
+    """The network of Le et al. (2015): zeros off the diagonal are no mask."""
+    layer = cell(8, recurrent_initializer=keras.initializers.Identity(0.5))
+    model = keras.Sequential([keras.Input((5, 2)), layer, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x = np.random.RandomState(0).standard_normal((32, 5, 2)).astype("float32")
+    pruning = km.MagnitudePruning(0.25, select="recurrent")
+    model.fit(x, x.sum((1, 2))[:, None], epochs=4, verbose=0, callbacks=[pruning])
+    kernel = keras.ops.convert_to_numpy(layer.cell.recurrent_kernel.value)
+    assert np.count_nonzero(kernel == 0) == 0.25 * kernel.size
+    # As pruned and trained it is no start any more: a resumed run keeps its mask.
+    again = km.MagnitudePruning(0.25, select="recurrent")
+    model.fit(x, x.sum((1, 2))[:, None], epochs=2, verbose=0, callbacks=[again])
+    later = keras.ops.convert_to_numpy(layer.cell.recurrent_kernel.value)
+    np.testing.assert_array_equal(later == 0, kernel == 0)
+
+
 def test_a_kernel_initialized_to_zero_can_learn():
     model = keras.Sequential(
         [

@@ -28,7 +28,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     out of N, ties included, but never the last weight of a kernel. They stay exactly
     zero through every optimizer step until more are pruned. Exact zeros that a kernel
     has when training starts count as pruned, so that a resumed run goes on with its
-    masks.
+    masks; not those of a kernel that starts as zero or as the identity.
 
     The masks are state of the optimizer while `fit` runs and constraints of the pruned
     weights, beside any constraint that these have. Afterwards both are as they were,

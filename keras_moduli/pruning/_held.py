@@ -85,11 +85,9 @@ class HeldMasks:
     def adopt_zeros(self) -> None:
         """Takes exact zeros for what an earlier run has pruned."""
         for variable, mask in zip(self.variables, self.masks, strict=True):
-            nonzero = ops.convert_to_numpy(variable.value) != 0
-            # Pruning always keeps a weight, so a kernel of nothing but zeros is one that
-            # was initialized so, and must be let learn.
-            if nonzero.any():
-                mask.assign(nonzero)
+            weight = ops.convert_to_numpy(variable.value)
+            if not _is_initial(weight):
+                mask.assign(weight != 0)
         self.apply()
 
     def numpy(self) -> list[Mask]:
@@ -192,3 +190,14 @@ def _without(hidden: list[HeldMasks], method: Callable[[Any], Any]) -> Any:
 
     wrapper.hidden = hidden  # type: ignore[attr-defined]
     return wrapper
+
+
+def _is_initial(weight: Mask) -> bool:
+    """Whether a kernel is zero, or a multiple of the identity.
+
+    Pruning always keeps a weight and training leaves no two of them equal, so this is one
+    that was initialized so, and must be let learn.
+    """
+    if weight.ndim != 2:
+        return not weight.any()
+    return np.array_equal(weight, weight[0, 0] * np.eye(*weight.shape))
