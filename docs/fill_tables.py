@@ -150,10 +150,14 @@ PAGES = {
 
 
 def main() -> None:
-    """Rewrites the pages."""
+    """Rewrites the pages, and draws the pictures of the last."""
     for name, make in PAGES.items():
         path = HERE / name
         path.write_text(make(path.read_text()))
+    import results
+
+    for name in re.findall(r"\(images/results_(\w+)\.png\)", path.read_text()):
+        results.draw(name, HERE / "images" / f"results_{name}.png")
 
 
 if __name__ == "__main__":

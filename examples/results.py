@@ -2,12 +2,14 @@
 
     python examples/results.py examples/tables/navigation.toml
 
-prints Markdown, and draws the error against sparsity where sparsities differ. `[report]`
-in the TOML file says how:
+prints Markdown, and with `--draw PICTURE` draws it. `[report]` in the TOML file says how:
 
     [report]
     by = ["sparsity", "scope"]   # a part of its own for each of their values
     across = "task"              # optional: one row for each, settings in columns
+    right = {HeadDirection = "circle"}  # of those rows: what to compare with all others
+    matrices = true              # optional: the zeros of each matrix
+    plot = "sparsity"            # optional: what the error is drawn against, or "epochs"
 
 Differences are paired: each seed of a setting against the same seed of the control, in
 brackets the 95 % interval of their mean by bootstrap over seeds.
@@ -16,6 +18,7 @@ brackets the 95 % interval of their mean by bootstrap over seeds.
 import argparse
 import itertools
 import json
+import math
 import pathlib
 import statistics
 import tomllib
@@ -105,19 +108,17 @@ def cases(rows: list[Row], value: Callable[[Row], float]) -> Cases:
     return dict(found)
 
 
-def figure(value: float) -> str:
-    """Three digits, and no fewer than are before the point."""
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value:#.3g}".rstrip(".") if abs(value) >= 1e-3 else f"{value:.2g}"
+def decimals(value: float) -> int:
+    """Places after the point that show three digits of a value."""
+    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
 
 
 def mean(values: dict[int, float]) -> str:
     """Mean and standard deviation over seeds."""
     found = list(values.values())
-    if len(found) == 1:
-        return figure(found[0])
-    return f"{figure(statistics.fmean(found))} ± {figure(statistics.stdev(found))}"
+    places = decimals(statistics.fmean(found))
+    shown = f"{statistics.fmean(found):.{places}f}"
+    return shown if len(found) == 1 else f"{shown} ± {statistics.stdev(found):.{places}f}"
 
 
 def difference(ours: dict[int, float], theirs: dict[int, float]) -> str:
@@ -128,11 +129,11 @@ def difference(ours: dict[int, float], theirs: dict[int, float]) -> str:
         return ""
     low, high = gains.min(), gains.max()
     if low != high:
-        interval = bootstrap(
-            (gains,), np.mean, method="percentile", rng=np.random.default_rng(0)
-        )
-        low, high = interval.confidence_interval
-    return f"{gains.mean():+.3g} [{low:+.3g}, {high:+.3g}]"
+        generator = np.random.default_rng(0)
+        found = bootstrap((gains,), np.mean, method="percentile", rng=generator)
+        low, high = found.confidence_interval
+    places = decimals(statistics.fmean(ours.values()))
+    return f"{gains.mean():+.{places}f} [{low:+.{places}f}, {high:+.{places}f}]"
 
 
 def settings(rows: list[Row]) -> str:
@@ -149,10 +150,13 @@ def settings(rows: list[Row]) -> str:
     ]
     lines = [head, ["---"] * len(head)]
     for name, values in last.items():
+        # Controls against one another would hide what is asked for.
+        asked = controls if name not in controls[1:] else controls[:1]
         line = [name, str(len(values)), mean(values), mean(early[name])]
-        lines.append(
-            line + ["" if c == name else difference(values, last[c]) for c in controls]
-        )
+        for control in controls:
+            shown = control in asked and control != name
+            line.append(difference(values, last[control]) if shown else "")
+        lines.append(line)
     return drawn(lines)
 
 
@@ -167,6 +171,21 @@ def matrix(rows: list[Row], across: str) -> str:
     for name, found in every.items():
         lines.append([name, *(mean(found[n]) if n in found else "" for n in names)])
     return drawn(lines)
+
+
+def against(rows: list[Row], across: str, right: dict[str, str]) -> str:
+    """What the right manifold of each row of a matrix differs by from all else."""
+    lines: list[list[str]] = []
+    for (name,), part in parts(rows, [across]).items():
+        found = cases(part, lambda row: float(row["error"]))
+        ours = next((n for n in found if n.startswith(word(right[name]))), None)
+        if ours:
+            others = [n for n in found if n != ours]
+            lines += [
+                [name, ours, "− " + n, difference(found[ours], found[n])] for n in others
+            ]
+    head = [across, "the right one", "against", "difference"]
+    return drawn([head, ["---"] * len(head), *lines])
 
 
 def drawn(lines: list[list[str]]) -> str:
@@ -185,6 +204,12 @@ def matrices(rows: list[Row]) -> str:
         shares = [statistics.fmean(one[name] for one in found) for name in names]
         lines.append([setting, *(f"{share:.1%}" for share in shares)])
     return drawn(lines)
+
+
+def is_uneven(row: Row) -> bool:
+    """Whether some matrices have more zeros than others."""
+    zeros = json.loads(row["zeros"]).values()
+    return max(zeros) - min(zeros) > 0.01
 
 
 def _by_setting(rows: list[Row]) -> dict[str, list[Row]]:
@@ -206,7 +231,9 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
         text.append(f"**{title[:1].upper()}{title[1:]}**" if title else "")
         show = matrix(part, said["across"]) if "across" in said else settings(part)
         text.append(show)
-        if said.get("matrices"):
+        if "right" in said:
+            text.append(against(part, said["across"], said["right"]))
+        if said.get("matrices") and any(map(is_uneven, part)):
             text.append(matrices(part))
     return "\n\n".join([*filter(None, text), origin(name, rows)])
 
@@ -246,44 +273,67 @@ def declaration(name: str) -> dict[str, Any]:
 
 
 def draw(name: str, path: pathlib.Path) -> None:
-    """Error against sparsity, a panel for each part, a line for each setting."""
+    """Error against sparsity or epochs, a panel for each part."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    by = [c for c in declaration(name)["report"]["by"] if c != "sparsity"]
-    across = declaration(name)["report"].get("across")
-    panels = parts(read(RESULTS / f"{name}.csv"), [*by, *([across] if across else [])])
+    said = declaration(name)["report"]
+    panel = {"sparsity": _against_sparsity, "epochs": _against_epochs}[said["plot"]]
+    by = [*said.get("by", []), *([said["across"]] if "across" in said else [])]
+    by = [column for column in by if column != said["plot"]]
+    panels = parts(read(RESULTS / f"{name}.csv"), by)
+    dense = [r for part in panels.values() for r in part if not float(r["sparsity"])]
     wide = min(len(panels), 4)
     tall = -(-len(panels) // wide)
     picture, axes = plt.subplots(
-        tall, wide, figsize=(3.4 * wide, 2.9 * tall), squeeze=False, sharex=True
+        tall,
+        wide,
+        figsize=(3.4 * wide, 2.7 * tall + 0.6),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
     )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     names = dict.fromkeys(n for part in panels.values() for n in _by_setting(part))
     colors = dict(zip(names, itertools.cycle(plt.get_cmap("tab20").colors)))
     for axis, (title, part) in zip(axes.flat, panels.items(), strict=False):
-        _panel(axis, part, colors)
-        words = [
-            described(c, v) for c, v in zip([*by, across or ""], title, strict=False)
-        ]
-        axis.set_title(", ".join(words), fontsize=8)
+        panel(axis, part + [row for row in dense if row not in part], colors)
+        words = ", ".join(described(*pair) for pair in zip(by, title, strict=True))
+        axis.set_title(words, fontsize=8)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.tick_params(which="both", labelsize=7)
+    for row in axes:
+        row[0].set_ylabel("error", fontsize=8)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     picture.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
-    picture.set_layout_engine("constrained")
     picture.savefig(path, dpi=110)
+    plt.close(picture)
 
 
-def _panel(axis: Any, rows: list[Row], colors: dict[str, Any]) -> None:
+def _against_epochs(axis: Any, rows: list[Row], colors: dict[str, Any]) -> None:
+    for name, part in _by_setting(rows).items():
+        errors = np.mean([json.loads(row["errors"]) for row in part], axis=0)
+        epochs = np.arange(1, len(errors) + 1)
+        axis.plot(epochs, errors, label=name, color=colors[name], linewidth=1)
+        # The mask is final from the start of the epoch after this line on.
+        end = round(float(part[0]["end"]) * len(errors))
+        axis.axvline(end, color="#9aa3b5", linewidth=0.6)
+    axis.set_xlabel("epochs", fontsize=8)
+
+
+def _against_sparsity(axis: Any, rows: list[Row], colors: dict[str, Any]) -> None:
     levels = sorted({row["sparsity"] for row in rows}, key=float)
     found = {s: _by_setting([r for r in rows if r["sparsity"] == s]) for s in levels}
     for name in dict.fromkeys(n for settings in found.values() for n in settings):
         there = [s for s in levels if name in found[s]]
         errors = [[float(r["error"]) for r in found[s][name]] for s in there]
         axis.errorbar(
-            [100 * float(s) for s in there],
+            [100 * (1 - float(s)) for s in there],
             [np.mean(e) for e in errors],
             [np.std(e, ddof=1) if len(e) > 1 else 0.0 for e in errors],
             label=name,
@@ -293,10 +343,11 @@ def _panel(axis: Any, rows: list[Row], colors: dict[str, Any]) -> None:
             linewidth=1,
             capsize=2,
         )
-    axis.set_xlabel("% zeros", fontsize=8)
-    axis.set_ylabel("error", fontsize=8)
-    axis.tick_params(labelsize=7)
-    axis.set_yscale("log")
+    axis.set_xscale("log")
+    kept = [100 * (1 - float(s)) for s in levels]
+    axis.set_xticks(kept, [f"{share:.3g}" for share in kept])
+    axis.minorticks_off()
+    axis.set_xlabel("% of weights kept", fontsize=8)
 
 
 def main() -> None:

@@ -160,9 +160,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Searches, and shows the front."""
-    args = parse()
+    args = parse(arguments)
     base = HeadDirection(
         units=args.units, epochs=args.epochs, batches=args.batches, seed=args.seed
     )
