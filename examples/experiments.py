@@ -6,10 +6,10 @@ masks are made here, so that tasks differ in nothing else.
 """
 
 import abc
+import inspect
 import json
-import resource
+import pathlib
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -75,7 +75,7 @@ class Experiment(abc.ABC):
     select: str = option("kernels", "what is pruned: kernels, or recurrent")
     schedule: str = option("cubic", "one of " + ", ".join(km.schedules.names))
     end: float = option(2 / 3, "fraction of the epochs at which the sparsity is reached")
-    epochs: int = option(30, "how often the error is measured and masks change")
+    epochs: int = option(30, "of training; after each the error is measured")
     learning_rate: float = option(1e-3, "of Adam")
     lottery: bool = option(False, "also train fresh weights under the final mask")
     seed: int = option(0, "of weights, places and data")
@@ -97,6 +97,11 @@ class Experiment(abc.ABC):
                 raise ValueError(f"`{name}` must be at least 1.")
         if not self.learning_rate > 0:
             raise ValueError("`learning_rate` must be above 0.")
+        if self.learned and self.control in ("rows", "random"):
+            raise ValueError(
+                f"`control={self.control!r}` is one of fixed places. With learned ones "
+                "take 'permuted', 'l1' or 'none'."
+            )
         self.penalty()
         self.pruning()
 
@@ -128,7 +133,8 @@ class Experiment(abc.ABC):
         The difference of Gaussians is 0 where it is cheapest, as in the authors' scripts.
         """
         cls = type(km.inhibitors.get(self.inhibitor))
-        settings = {"baseline": "peak"} if self.inhibitor == "dog" else {}
+        is_dog = cls is km.inhibitors.DifferenceOfGaussians
+        settings = {"baseline": "peak"} if is_dog else {}
         if self.density and hasattr(cls, "for_density"):
             return cls.for_density(self.geometry(), self.density, **settings)
         return cls(**settings)
@@ -146,7 +152,7 @@ class Experiment(abc.ABC):
         if self.control == "l1":
             return km.matched_l1(moduli, shape)
         if self.control == "random":
-            return RandomCosts(costs, self.strength, self.seed)
+            return RandomCosts(symmetric(costs, self.seed), self.strength)
         return moduli
 
     def _moduli(self, strength: float) -> km.ModuliRegularizer:
@@ -171,10 +177,8 @@ class Experiment(abc.ABC):
         plain, learning, _ = CELLS[self.cell]
         arguments = {"name": "rnn"} | arguments
         penalty = self.penalty()
-        if not self.learned or self.control in ("none", "l1"):
+        if not self._has_places_to_learn:
             return plain(self.units, recurrent_regularizer=penalty, **arguments)
-        if self.control not in ("geometry", "permuted"):
-            raise ValueError(f"The control {self.control!r} is one of fixed places.")
         return learning(
             self.units,
             manifold=penalty.manifold,
@@ -186,10 +190,14 @@ class Experiment(abc.ABC):
             **arguments,
         )
 
+    @property
+    def _has_places_to_learn(self) -> bool:
+        return self.learned and self.control in ("geometry", "permuted")
+
     def optimizer(self, **arguments: Any) -> keras.optimizers.Optimizer:
         """Adam, with a rate of its own for learned places."""
         adam = keras.optimizers.Adam(self.learning_rate, **arguments)
-        if self.learned and self.control in ("geometry", "permuted"):
+        if self._has_places_to_learn:
             return km.embedding_optimizer(adam, self.embedding_rate)
         return adam
 
@@ -244,7 +252,7 @@ class Experiment(abc.ABC):
         found |= {
             "zeros": json.dumps(zeros),
             "seconds": round(time.time() - start, 1),
-            "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak MiB": provenance.peak_memory(),
             "backend": keras.backend.backend(),
             "command": self.command(),
             "machine": provenance.machine(),
@@ -260,8 +268,7 @@ class Experiment(abc.ABC):
             for name, value in asdict(self).items()
             if value != type(self).__dataclass_fields__[name].default
         ]
-        module = sys.modules[type(self).__module__]
-        script = module.__file__.rsplit("/", 1)[-1] if module.__file__ else "?"
+        script = pathlib.Path(inspect.getfile(type(self))).name
         return " ".join([f"python examples/{script}", *flags])
 
 
@@ -275,28 +282,28 @@ def blocks(text: str) -> tuple[int, int] | None:
     return int(inputs), int(outputs)
 
 
-class RandomCosts(keras.regularizers.Regularizer):
-    """Costs drawn from a table, as symmetric as distances, but of no geometry."""
+def symmetric(costs: np.ndarray, seed: int) -> np.ndarray:
+    """A symmetric table of costs drawn from another."""
+    drawn = np.random.RandomState(seed).choice(costs.ravel(), costs.shape)
+    upper = np.triu(drawn, 1)
+    return upper + upper.T + np.diag(np.diag(drawn))
 
-    def __init__(self, costs: np.ndarray, strength: float, seed: int) -> None:
-        self.costs, self.strength, self.seed = costs, strength, seed
-        drawn = np.random.RandomState(seed).choice(costs.ravel(), costs.shape)
-        upper = np.triu(drawn, 1)
-        table = upper + upper.T + np.diag(np.diag(drawn))
-        self.table = (strength / table.mean() * table).astype("float32")
+
+@keras.saving.register_keras_serializable("experiments")
+class RandomCosts(keras.regularizers.Regularizer):
+    """Costs of no geometry: strength · mean(costs · |w|) / mean(costs)."""
+
+    def __init__(self, costs: Any, strength: float) -> None:
+        self.costs, self.strength = np.asarray(costs, "float32"), strength
 
     def __call__(self, kernel: Any) -> Any:
-        """Strength · mean(costs · |w|), of one mean cost."""
-        gates = kernel.shape[-1] // len(self.table)
-        by_gates = keras.ops.reshape(kernel, (len(self.table), gates, -1))
-        return km.penalties.penalty(by_gates, self.table, reduction="mean")
+        gates = kernel.shape[-1] // len(self.costs)
+        by_gates = keras.ops.reshape(kernel, (len(self.costs), gates, -1))
+        share = self.strength / float(self.costs.mean())
+        return share * km.penalties.penalty(by_gates, self.costs, reduction="mean")
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "costs": self.costs.tolist(),
-            "strength": self.strength,
-            "seed": self.seed,
-        }
+        return {"costs": self.costs.tolist(), "strength": self.strength}
 
 
 class _Errors(keras.callbacks.Callback):

@@ -1,9 +1,10 @@
-"""On what machine and with which versions a figure was made."""
+"""On what machine, with which versions and in how much memory a figure was made."""
 
 import importlib.metadata
 import os
 import pathlib
 import platform
+import sys
 
 PACKAGES = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax", "torch")
 
@@ -27,3 +28,13 @@ def versions() -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return ", ".join(found)
+
+
+def peak_memory() -> int | str:
+    """MiB that this process has held at most, or nothing where no system says."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return ""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

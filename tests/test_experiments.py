@@ -125,7 +125,7 @@ def test_all_penalties_cost_the_same_on_a_constant_kernel(control, cell):
 @pytest.mark.parametrize("manifold", ["torus", "klein_bottle", "6-torus"])
 def test_random_costs_have_the_histogram_of_the_geometry(manifold, inhibitor):
     setting = {"units": 96, "manifold": manifold, "inhibitor": inhibitor}
-    random = task("AddingProblem")(control="random", **setting).penalty().table
+    random = task("AddingProblem")(control="random", **setting).penalty().costs
     moduli = task("AddingProblem")(**setting).penalty()
     costs = moduli.coefficients((96, 96))
     random, costs = random / random.mean(), costs / costs.mean()
@@ -153,12 +153,21 @@ def test_learned_places_move_and_have_no_controls_of_fixed_ones():
     moved = keras.ops.convert_to_numpy(model.get_layer("rnn").embedding.value)
     assert not np.allclose(moved, km.manifolds.Circle().sample(16, 0))
     with pytest.raises(ValueError, match="one of fixed places"):
-        head(control="random", **small).network()
+        head(control="random", **small)
 
 
-def test_lottery_keeps_the_mask():
+def test_lottery_trains_fresh_weights_too():
     one = task("HeadDirection")(units=16, batches=2, epochs=2, steps=4, lottery=True)
-    assert np.isfinite(one.run()[1]["lottery error"])
+    row = one.run()[1]
+    assert np.isfinite(row["lottery error"])
+    assert row["lottery error"] != row["error"]
+
+
+@pytest.mark.parametrize("control", experiments.CONTROLS)
+def test_networks_are_saved_with_each_penalty(control, tmp_path):
+    small = {"units": 8, "batches": 1, "epochs": 2, "steps": 3}
+    model, _ = task("HeadDirection")(control=control, **small).run()
+    command_line.save_and_check(model, tmp_path / "model.keras")
 
 
 def test_the_command_of_a_run_is_the_run():
