@@ -154,10 +154,10 @@ def main() -> None:
     for name, make in PAGES.items():
         path = HERE / name
         path.write_text(make(path.read_text()))
-    import results
+    import draw_results
 
     for name in re.findall(r"\(images/results_(\w+)\.png\)", path.read_text()):
-        results.draw(name, HERE / "images" / f"results_{name}.png")
+        draw_results.draw(name, HERE / "images" / f"results_{name}.png")
 
 
 if __name__ == "__main__":

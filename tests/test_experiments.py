@@ -265,6 +265,7 @@ def test_the_report_has_means_and_paired_differences(tmp_path):
     ours, theirs = rng.uniform(1, 2, 5), rng.uniform(3, 4, 5)
     rows = [
         {
+            "task": "HeadDirection",
             "control": control,
             "manifold": "torus",
             "inhibitor": "dog",
@@ -278,7 +279,7 @@ def test_the_report_has_means_and_paired_differences(tmp_path):
         for control, errors in (("none", theirs), ("geometry", ours))
         for seed, error in enumerate(errors)
     ]
-    shown = results.settings(rows).splitlines()
+    shown = results.settings(rows, results.varied(rows)).splitlines()
     assert shown[0] == ("| setting | seeds | error | at the final mask | − no penalty |")
     cells = shown[2].strip("| ").split(" | ")
     assert cells[0] == "torus DoG"

@@ -1,0 +1,122 @@
+"""Draws a table of experiments: error against sparsity, or against epochs.
+
+    python examples/draw_results.py examples/tables/navigation.toml --output picture.png
+
+`plot` under `[report]` in the TOML file says which. A panel for each part of the table, a
+line for each setting, means with standard deviations over seeds.
+"""
+
+import argparse
+import itertools
+import json
+import pathlib
+from typing import Any
+
+import matplotlib
+import numpy as np
+from results import by_setting, declaration, described, parts, varied
+from run_table import RESULTS, Row, read
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+Settings = dict[str, list[Row]]
+
+
+def draw(name: str, path: pathlib.Path) -> None:
+    """The picture of a table."""
+    said = declaration(name)["report"]
+    by = [*said.get("by", []), *([said["across"]] if "across" in said else [])]
+    by = [column for column in by if column != said["plot"]]
+    rows = read(RESULTS / f"{name}.csv")
+    dense = [row for row in rows if not float(row["sparsity"])]
+    shown = varied(rows)
+    panels = {
+        title: by_setting(part + [row for row in dense if row not in part], shown)
+        for title, part in parts(rows, by).items()
+    }
+    picture, axes = _axes(len(panels))
+    names = dict.fromkeys(name for settings in panels.values() for name in settings)
+    colors = dict(zip(names, itertools.cycle(plt.get_cmap("tab20").colors)))
+    for axis, (title, settings) in zip(axes, panels.items(), strict=True):
+        LINES[said["plot"]](axis, settings, colors)
+        words = ", ".join(described(*pair) for pair in zip(by, title, strict=True))
+        axis.set_title(words, fontsize=8)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:g}")
+        axis.tick_params(which="both", labelsize=7)
+    axes[0].set_ylabel("error", fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    picture.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
+    picture.savefig(path, dpi=110)
+    plt.close(picture)
+
+
+def _axes(panels: int) -> tuple[Any, list[Any]]:
+    wide = min(panels, 4)
+    tall = -(-panels // wide)
+    picture, axes = plt.subplots(
+        tall,
+        wide,
+        figsize=(3.4 * wide, 2.7 * tall + 0.6),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
+    )
+    for axis in axes.flat[panels:]:
+        axis.set_visible(False)
+    return picture, list(axes.flat[:panels])
+
+
+def _against_epochs(axis: Any, settings: Settings, colors: dict[str, Any]) -> None:
+    for name, rows in settings.items():
+        errors = np.mean([json.loads(row["errors"]) for row in rows], axis=0)
+        epochs = np.arange(1, len(errors) + 1)
+        axis.plot(epochs, errors, label=name, color=colors[name], linewidth=1)
+        # The mask is final in the epochs on the right of this.
+        end = round(float(rows[0]["end"]) * len(errors))
+        axis.axvline(end, color="#9aa3b5", linewidth=0.6)
+    axis.set_xlabel("epochs", fontsize=8)
+
+
+def _against_sparsity(axis: Any, settings: Settings, colors: dict[str, Any]) -> None:
+    levels = set()
+    for name, rows in settings.items():
+        groups = {
+            100 * (1 - float(level)): [float(row["error"]) for row in part]
+            for (level,), part in parts(rows, ["sparsity"]).items()
+        }
+        levels |= groups.keys()
+        axis.errorbar(
+            list(groups),
+            [np.mean(errors) for errors in groups.values()],
+            [np.std(e, ddof=1) if len(e) > 1 else 0.0 for e in groups.values()],
+            label=name,
+            color=colors[name],
+            marker="o",
+            markersize=3,
+            linewidth=1,
+            capsize=2,
+        )
+    axis.set_xscale("log")
+    axis.set_xticks(sorted(levels), [f"{level:.3g}" for level in sorted(levels)])
+    axis.minorticks_off()
+    axis.set_xlabel("% of weights kept", fontsize=8)
+
+
+LINES = {"epochs": _against_epochs, "sparsity": _against_sparsity}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", type=pathlib.Path, help="TOML file")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="picture")
+    args = parser.parse_args()
+    draw(args.table.stem, args.output)
+
+
+if __name__ == "__main__":
+    main()
