@@ -46,23 +46,24 @@ def walks(count: int, steps: int, box: float, rng: np.random.RandomState) -> np.
     lengths = TIME_STEP * rng.rayleigh(SPEED, (steps, count))
     for step in range(steps):
         place = positions[:, step]
-        turn, blocked = _along_the_wall(place, heading, box)
-        heading = heading + np.where(blocked, turn, 0.0) + turns[step]
-        length = lengths[step] * np.where(blocked, 0.25, 1.0)
+        turn, slowing = along_the_wall(place, heading, box)
+        heading = heading + turn + turns[step]
+        length = slowing * lengths[step]
         way = length[:, None] * np.stack([np.cos(heading), np.sin(heading)], -1)
         positions[:, step + 1] = np.clip(place + way, 0, box)
     return positions
 
 
-def _along_the_wall(
+def along_the_wall(
     place: np.ndarray, heading: np.ndarray, box: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The turn that leads along the nearest wall, and who is close and heads for it."""
+    """How who is close to a wall and heads for it turns along it, and slows down."""
     distances = np.concatenate([box - place, place], -1)  # right, top, left, bottom
     wall = distances.argmin(-1)
     angle = (heading - np.pi / 2 * wall + np.pi) % (2 * np.pi) - np.pi
     blocked = (distances.min(-1) < BORDER) & (np.abs(angle) < np.pi / 2)
-    return np.sign(angle) * (np.pi / 2 - np.abs(angle)), blocked
+    turn = np.sign(angle) * (np.pi / 2 - np.abs(angle))
+    return np.where(blocked, turn, 0.0), np.where(blocked, 0.25, 1.0)
 
 
 def centers(cells: int, box: float) -> np.ndarray:

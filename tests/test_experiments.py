@@ -111,6 +111,21 @@ def test_animals_stay_in_the_box_and_are_found_by_their_place_cells():
     assert 0.8 < steps.mean() / (0.02 * navigation.SPEED * np.sqrt(np.pi / 2)) < 1.0
 
 
+@pytest.mark.parametrize("wall", range(4))
+def test_animals_turn_along_walls_that_they_head_for(wall):
+    import navigation
+
+    ahead = np.pi / 2 * wall  # right, top, left, bottom
+    close = 0.5 + 0.49 * np.array([[np.cos(ahead), np.sin(ahead)]] * 4)
+    heading = ahead + np.array([0.3, -0.3, 2.0, 0.3])
+    close[3] = 0.5  # in the middle
+    turn, slowing = navigation.along_the_wall(close, heading, 1.0)
+    along = np.cos(heading + turn - ahead)
+    np.testing.assert_allclose(along[:2], 0, atol=1e-9)
+    np.testing.assert_allclose(turn, [np.pi / 2 - 0.3, 0.3 - np.pi / 2, 0, 0])
+    np.testing.assert_allclose(slowing, [0.25, 0.25, 1, 1])
+
+
 @pytest.mark.parametrize("control", ["geometry", "l1", "permuted", "rows", "random"])
 @pytest.mark.parametrize("cell", experiments.CELLS)
 def test_all_penalties_cost_the_same_on_a_constant_kernel(control, cell):
