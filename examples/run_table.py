@@ -165,8 +165,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def track(runs: Iterable[Any], console: Any, count: int) -> Iterable[Any]:
+    """The runs as they end, with a progress bar."""
+    from rich.progress import track
+
+    return track(runs, "runs", total=count, console=console)
+
+
 def main() -> None:
-    """Runs what has no row yet, and prints the report."""
+    """Runs what has no row yet."""
     args = parse()
     os.environ |= {
         "KERAS_BACKEND": args.backend,
@@ -177,7 +184,6 @@ def main() -> None:
         "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)]),
     }
     from rich.console import Console
-    from rich.progress import Progress
 
     table = tomllib.loads(args.table.read_text())
     rows = read(args.output)
@@ -188,19 +194,19 @@ def main() -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["experiments"])
     failed = 0
-    with ThreadPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
-        bar = progress.add_task(args.table.stem, total=len(missing))
-        waiting = {pool.submit(in_process, run, context): run for run in missing}
-        for done in as_completed(waiting):
-            run = waiting[done]
+    pool = ThreadPoolExecutor(args.jobs)
+    waiting = {pool.submit(in_process, run, context): run for run in missing}
+    try:
+        for done in track(as_completed(waiting), console, len(waiting)):
             try:
                 rows.append(done.result())
             except RuntimeError as error:
                 failed += 1
-                console.print(f"failed: {run}\n{error}", markup=False)
+                console.print(f"failed: {waiting[done]}\n{error}", markup=False)
             else:
                 write(args.output, rows)
-            progress.advance(bar)
+    finally:  # whoever stops this does not want the rest to be run first
+        pool.shutdown(wait=False, cancel_futures=True)
     if failed:
         raise SystemExit(f"{failed} runs failed; the others are in {args.output}.")
     console.print(f"All runs of the table are in {args.output}.")

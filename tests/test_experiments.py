@@ -9,6 +9,7 @@ import shlex
 import statistics
 import subprocess
 import sys
+import time
 import tomllib
 
 import command_line
@@ -232,32 +233,30 @@ control = ["none", "l1"]
 """
 
 
-def run_small(folder, *arguments):
-    (folder / "small.toml").write_text(SMALL_TABLE)
-    script = [sys.executable, EXAMPLES / "run_table.py", folder / "small.toml"]
-    backend = ["--backend", keras.backend.backend(), "--output", folder / "small.csv"]
-    done = subprocess.run(
-        [*map(str, [*script, *backend, *arguments])],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    with open(folder / "small.csv", newline="") as file:
-        return list(csv.DictReader(file)), done.stdout
-
-
 @pytest.mark.skipif(
     keras.backend.backend() != "jax",
     reason="processes of their own: shown on one backend",
 )
-def test_a_table_goes_on_where_it_was_stopped(tmp_path):
-    first, _ = run_small(tmp_path, "--limit", 1)
-    both, said = run_small(tmp_path)
-    assert "2 runs, of which 1 are to be done" in said
+def test_a_table_goes_on_where_it_was_killed(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL_TABLE)
+    results_file = tmp_path / "small.csv"
+    script = [sys.executable, EXAMPLES / "run_table.py", tmp_path / "small.toml"]
+    command = [*map(str, [*script, "--backend", "jax", "--output", results_file])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment) as killed:
+        while not results_file.exists():
+            assert killed.poll() is None
+            time.sleep(0.1)
+        killed.kill()
+    first = run_table.read(results_file)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "2 runs, of which 1 are to be done" in done.stdout
+    both = run_table.read(results_file)
     assert [row["control"] for row in both] == ["none", "l1"]
-    assert both[0] == first[0], "seconds and all: it was not run again"
+    assert first == both[:1], "seconds and all: it was not run again"
     assert both[1]["command"].startswith("python examples/head_direction.py --control l1")
 
 
