@@ -29,6 +29,12 @@ TABLES = sorted((EXAMPLES / "tables").glob("*.toml"))
 INTEGRATIONS = ("HeadDirection", "PeriodicBox", "SphereRotation", "KleinBottle")
 
 
+# The quickest to start.
+one_backend = pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="no backend has a part in it: shown on one"
+)
+
+
 def task(name):
     return getattr(importlib.import_module(run_table.TASKS[name]), name)
 
@@ -233,15 +239,12 @@ control = ["none", "l1"]
 """
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "jax",
-    reason="processes of their own: shown on one backend",
-)
+@one_backend
 def test_a_table_goes_on_where_it_was_killed(tmp_path):
     (tmp_path / "small.toml").write_text(SMALL_TABLE)
     results_file = tmp_path / "small.csv"
     script = [sys.executable, EXAMPLES / "run_table.py", tmp_path / "small.toml"]
-    command = [*map(str, [*script, "--backend", "jax", "--output", results_file])]
+    command = [*map(str, [*script, "--backend", "torch", "--output", results_file])]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment) as killed:
         while not results_file.exists():
@@ -260,6 +263,7 @@ def test_a_table_goes_on_where_it_was_killed(tmp_path):
     assert both[1]["command"].startswith("python examples/head_direction.py --control l1")
 
 
+@one_backend
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_results_are_those_of_the_table(path):
     """Every row that is shown was declared, and none is there twice."""
@@ -316,6 +320,7 @@ def test_the_front_holds_what_nothing_beats():
     assert best == [(0.95, 2.0), (0.99, 5.0)]
 
 
+@one_backend
 def test_a_search_ends_in_a_front_and_goes_on(tmp_path, capsys):
     import search_geometry
 
