@@ -19,6 +19,7 @@ from run_table import RESULTS, Row, read
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogFormatter
 
 Settings = dict[str, list[Row]]
 
@@ -44,7 +45,9 @@ def draw(name: str, path: pathlib.Path) -> None:
         axis.set_title(words, fontsize=8)
         axis.set_yscale("log")
         axis.yaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:g}")
+        # Between powers of ten where there is room.
+        minor = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5))
+        axis.yaxis.set_minor_formatter(minor)
         axis.tick_params(which="both", labelsize=7)
     axes[0].set_ylabel("error", fontsize=8)
     handles, labels = axes[0].get_legend_handles_labels()

@@ -46,7 +46,7 @@ WORDS = {
     "r9": "R⁹",
     "dog": "DoG",
 }
-SEEN = ("seed", "control", "manifold", "inhibitor", "learned", "strength", "density")
+FEWEST = 3  # seeds of which a difference is shown
 Cases = dict[str, dict[int, float]]
 
 
@@ -135,7 +135,7 @@ def difference(ours: dict[int, float], theirs: dict[int, float]) -> str:
     """Mean of the paired differences over seeds, and its interval."""
     shared = sorted(set(ours) & set(theirs))
     gains = np.array([ours[seed] - theirs[seed] for seed in shared])
-    if len(gains) < 3:
+    if len(gains) < FEWEST:
         return ""
     low, high = gains.min(), gains.max()
     if low != high:
@@ -150,14 +150,13 @@ def settings(rows: list[Row], said: set[str]) -> str:
     """One line for each setting: error, and what it differs by from each control."""
     last = cases(rows, said)
     early = cases(rows, said, "error at target")
-    controls = [name for name in CONTROLS.values() if name in last]
-    head = [
-        "setting",
-        "seeds",
-        "error",
-        "at the final mask",
-        *(f"− {c}" for c in controls),
+    controls = [
+        name
+        for name, part in by_setting(rows, said).items()
+        if part[0]["control"] != "geometry" and len(part) >= FEWEST
     ]
+    differences = [f"− {control}" for control in controls]
+    head = ["setting", "seeds", "error", "at the final mask", *differences]
     lines = [head, ["---"] * len(head)]
     for name, values in last.items():
         # Controls against one another would hide what is asked for.
@@ -256,6 +255,10 @@ def described(column: str, value: str) -> str:
         return {"global": "all matrices together", "layer": "each matrix"}[value]
     if column == "select":
         return {"kernels": "all kernels", "recurrent": "recurrent kernels"}[value]
+    if column == "schedule":
+        return f"{value} schedule"
+    if column == "end":
+        return f"final at {float(value):.0%} of the epochs"
     if column == "learned":
         return "learned places" if value == "True" else "fixed places"
     return f"{column.replace('_', ' ')} {value}" if column != "task" else value
