@@ -33,8 +33,7 @@ def parse(
     )
     for option in fields(experiment):
         _add(parser, experiment, option)
-    name = experiment.__name__
-    folder = pathlib.Path("runs", name)
+    folder = pathlib.Path("runs", experiment.script())
     parser.add_argument("--seeds", type=int, default=1, help="how many, from `--seed` on")
     parser.add_argument("--output", type=pathlib.Path, default=folder, help="folder")
     args = parser.parse_args(arguments)

@@ -268,8 +268,12 @@ class Experiment(abc.ABC):
             for name, value in asdict(self).items()
             if value != type(self).__dataclass_fields__[name].default
         ]
-        script = pathlib.Path(inspect.getfile(type(self))).name
-        return " ".join([f"python examples/{script}", *flags])
+        return " ".join([f"python examples/{self.script()}.py", *flags])
+
+    @classmethod
+    def script(cls) -> str:
+        """The name of the file of the task."""
+        return pathlib.Path(inspect.getfile(cls)).stem
 
 
 def blocks(text: str) -> tuple[int, int] | None:
