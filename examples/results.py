@@ -46,6 +46,8 @@ WORDS = {
     "r9": "R⁹",
     "dog": "DoG",
 }
+# Within which a name must say what differs.
+PART = ["task", "control", "sparsity", "block", "scope", "select", "schedule", "end"]
 FEWEST = 3  # seeds of which a difference is shown
 Cases = dict[str, dict[int, float]]
 
@@ -90,7 +92,7 @@ def varied(rows: list[Row]) -> set[str]:
         (("strength", "density"), ("geometry", *CONTROLS)),
         (("manifold", "inhibitor"), ("permuted", "rows", "random")),
     ):
-        for part in parts(rows, ["task", "control"]).values():
+        for part in parts(rows, PART).values():
             chosen = [row for row in part if row["control"] in controls]
             found |= {n for n in names if len({row[n] for row in chosen}) > 1}
     return found
@@ -181,18 +183,24 @@ def matrix(rows: list[Row], said: set[str], across: str) -> str:
 
 
 def against(rows: list[Row], said: set[str], across: str, right: dict[str, str]) -> str:
-    """What the right manifold of each row of a matrix differs by from all else."""
-    lines: list[list[str]] = []
-    for (name,), part in parts(rows, [across]).items():
+    """What the own manifold of each column of a matrix differs by from all else."""
+    columns = {}
+    for (value,), part in parts(rows, [across]).items():
         found = cases(part, said)
-        ours = next((n for n in found if n.startswith(word(right[name]))), None)
-        if ours:
-            others = [n for n in found if n != ours]
-            lines += [
-                [name, ours, "− " + n, difference(found[ours], found[n])] for n in others
-            ]
-    head = [across, "the right one", "against", "difference"]
-    return drawn([head, ["---"] * len(head), *lines])
+        own = next((n for n in found if n.startswith(word(right[value]))), None)
+        if own:
+            columns[f"{value}: {own}"] = {
+                name: difference(found[own], values)
+                for name, values in found.items()
+                if name != own
+            }
+    if not any(any(column.values()) for column in columns.values()):
+        return ""
+    lines = [["", *columns], ["---"] * (len(columns) + 1)]
+    for name in by_setting(rows, said):
+        cells = [column.get(name, "") for column in columns.values()]
+        lines.append([f"− {name}", *cells])
+    return drawn(lines)
 
 
 def drawn(lines: list[list[str]]) -> str:

@@ -283,7 +283,7 @@ def test_the_report_has_means_and_paired_differences(tmp_path):
     ours, theirs = rng.uniform(1, 2, 5), rng.uniform(3, 4, 5)
     rows = [
         {
-            "task": "HeadDirection",
+            **dict.fromkeys(results.PART, ""),
             "control": control,
             "manifold": "torus",
             "inhibitor": "dog",
