@@ -304,7 +304,8 @@ class RandomCosts(keras.regularizers.Regularizer):
         gates = kernel.shape[-1] // len(self.costs)
         by_gates = keras.ops.reshape(kernel, (len(self.costs), gates, -1))
         share = self.strength / float(self.costs.mean())
-        return share * km.penalties.penalty(by_gates, self.costs, reduction="mean")
+        costs = keras.ops.convert_to_tensor(self.costs)
+        return share * km.penalties.penalty(by_gates, costs, reduction="mean")
 
     def get_config(self) -> dict[str, Any]:
         return {"costs": self.costs.tolist(), "strength": self.strength}
