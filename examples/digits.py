@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import command_line
 import keras
 import numpy as np
-from experiments import Experiment
+from experiments import Experiment, percent_wrong
 
 TESTED = 500
 
@@ -54,8 +54,7 @@ class Digits(Experiment):
 
     def error(self, model: keras.Model) -> float:
         x, y = images()
-        scores = model.predict(x[:TESTED], batch_size=TESTED, verbose=0)
-        return float(100 * np.mean(scores.argmax(-1) != y[:TESTED]))
+        return percent_wrong(model, x[:TESTED], y[:TESTED])
 
 
 if __name__ == "__main__":

@@ -311,6 +311,12 @@ class RandomCosts(keras.regularizers.Regularizer):
         return {"costs": self.costs.tolist(), "strength": self.strength}
 
 
+def percent_wrong(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
+    """How many of all sequences get the highest score for another class than theirs."""
+    scores = model.predict(x, batch_size=len(x), verbose=0)
+    return float(100 * np.mean(scores.argmax(-1) != y))
+
+
 class _Errors(keras.callbacks.Callback):
     """The test error after each epoch."""
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import command_line
 import keras
 import numpy as np
-from experiments import Experiment
+from experiments import Experiment, percent_wrong
 
 LONGEST = 29
 
@@ -62,9 +62,7 @@ class JapaneseVowels(Experiment):
         return {"x": x, "y": y, "batch_size": 16}
 
     def error(self, model: keras.Model) -> float:
-        x, y = utterances("test")
-        scores = model.predict(x, batch_size=len(x), verbose=0)
-        return float(100 * np.mean(scores.argmax(-1) != y))
+        return percent_wrong(model, *utterances("test"))
 
 
 if __name__ == "__main__":

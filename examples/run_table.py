@@ -32,8 +32,9 @@ import os
 import pathlib
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -52,7 +53,7 @@ TASKS = {
 Row = dict[str, Any]
 
 
-def declared(table: dict[str, Any]) -> Iterator[Row]:
+def declared(table: dict[str, Any]) -> list[Row]:
     """The settings of all runs of a table, the first seeds of each first."""
     every = table.get("all", {})
     runs = [
@@ -61,7 +62,7 @@ def declared(table: dict[str, Any]) -> Iterator[Row]:
         for run in [every | group]
         for values in itertools.product(*map(_as_list, run.values()))
     ]
-    return iter(sorted(runs, key=lambda run: run.get("seed", 0)))
+    return sorted(runs, key=lambda run: run.get("seed", 0))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -84,8 +85,6 @@ def experiment(run: Row) -> Any:
 
 def complete(run: Row) -> Row:
     """The run with the defaults of its task, as its row will have it."""
-    from dataclasses import asdict
-
     return {"task": run["task"]} | asdict(experiment(run))
 
 
