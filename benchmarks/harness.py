@@ -6,7 +6,6 @@ rounds.
 """
 
 import argparse
-import csv
 import functools
 import importlib.util
 import itertools
@@ -23,11 +22,10 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 from provenance import machine, versions
+from records import Row, write
 
 BACKENDS = ("tensorflow", "jax", "torch")
 RESULT = "RESULT "
-
-Row = dict[str, Any]
 
 
 def parser(description: str, name: str) -> argparse.ArgumentParser:
@@ -75,11 +73,7 @@ def run(args: argparse.Namespace, measure: Callable[[], Iterable[Row]]) -> None:
         "versions": versions(),
         "threads": args.threads,
     }
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    with open(args.output, "w", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *facts])
-        writer.writeheader()
-        writer.writerows(row | facts for row in rows)
+    write(args.output, (row | facts for row in rows))
     print(markdown(rows))
 
 

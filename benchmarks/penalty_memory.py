@@ -4,12 +4,11 @@
 
 Value and gradient of a penalty on a square kernel: `keras.regularizers.L1`, by distance
 on the torus, and with places in R³ that are learned. Each in a process of its own, whose
-peak is all its resident memory, the backend's included. Draws
-`docs/images/penalty_memory.png`.
+peak is all its resident memory, the backend's included. Draws `--picture`.
 """
 
-import csv
 import multiprocessing
+import pathlib
 import resource
 import statistics
 import time
@@ -18,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from harness import ROOT, Row, parser, run
+from records import read
 
 KINDS = ("L1", "fixed", "learned")
 
@@ -26,11 +26,13 @@ def main() -> None:
     found = parser(__doc__, "penalty_memory")
     sizes = [2**power for power in range(8, 15)]
     found.add_argument("--units", type=int, nargs="+", default=sizes)
+    picture = ROOT / "docs" / "images" / "penalty_memory.png"
+    found.add_argument("--picture", type=pathlib.Path, default=picture)
     found.set_defaults(repeats=3)
     args = found.parse_args()
     run(args, lambda: measure(args))
     if not args.in_process:
-        draw(args.output)
+        draw(args.output, args.picture)
 
 
 def measure(args: Any) -> Iterator[Row]:
@@ -111,15 +113,14 @@ def gradient(penalty: Callable[[Any], Any], variables: list[Any]) -> Callable[[]
     return backward
 
 
-def draw(path: Any) -> None:
+def draw(path: pathlib.Path, picture: pathlib.Path) -> None:
     """Time and memory by the number of neurons."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read(path)
     backends = list(dict.fromkeys(row["backend"] for row in rows))
     size = (3.4 * len(backends), 5.6)
     figure, axes = plt.subplots(
@@ -145,7 +146,7 @@ def draw(path: Any) -> None:
                 panel.plot(*zip(*points, strict=True), marker=marker, ms=4, label=kind)
     axes[0, 0].legend(frameon=False, fontsize=9)
     figure.tight_layout()
-    figure.savefig(ROOT / "docs/images/penalty_memory.png", dpi=120)
+    figure.savefig(picture, dpi=120)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 `tests/test_docs.py` checks that the pages hold what this makes.
 """
 
-import csv
 import math
 import pathlib
 import re
@@ -15,12 +14,9 @@ from collections import defaultdict
 from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).parent
-
-
-def read(name: str) -> list[dict[str, str]]:
-    """The rows of a file of results."""
-    with open(HERE / "results" / name, newline="") as file:
-        return list(csv.DictReader(file))
+RESULTS = HERE / "results"
+sys.path.insert(0, str(HERE.parent / "examples"))
+from records import read
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -31,7 +27,7 @@ def spread(values: list[float], digits: int) -> str:
 def planted() -> str:
     """One row for each planted manifold."""
     cases = defaultdict(list)
-    for row in read("planted_geometry.csv"):
+    for row in read(RESULTS / "planted_geometry.csv"):
         cases[row["case"], float(row["dispersion"])].append(row)
 
     def median(case: str, dispersion: float, column: str) -> str:
@@ -54,7 +50,7 @@ def planted() -> str:
 def heading() -> str:
     """One row for the learned geometry, one for the control."""
     settings = defaultdict(lambda: defaultdict(list))
-    for row in read("head_direction.csv"):
+    for row in read(RESULTS / "head_direction.csv"):
         for column in ("correlation", "degrees", "tuned"):
             settings[row["setting"]][column].append(float(row[column]))
     return "\n".join(
@@ -70,12 +66,12 @@ TABLES = {"|---|---|---|---|---|---|\n": planted, "|---|---|---|---|---|\n": hea
 
 def benchmark(name: str) -> str:
     """A table as a benchmark wrote it, and where, with what and how it was made."""
-    return table(read(f"{name}.csv"))
+    return table(read(RESULTS / f"{name}.csv"))
 
 
 def largest(name: str) -> str:
     """The same of the largest size only."""
-    rows = read(f"{name}.csv")
+    rows = read(RESULTS / f"{name}.csv")
     units = max(int(row["units"]) for row in rows)
     return table([row for row in rows if int(row["units"]) == units])
 
@@ -114,7 +110,7 @@ DIGITS = {"adding": 5, "head direction": 2}
 
 def quality(name: str) -> str:
     """One row for each task and penalty: the errors of all seeds."""
-    rows = read(f"{name}.csv")
+    rows = read(RESULTS / f"{name}.csv")
     cases = defaultdict(dict)
     for row in rows:
         cases[row["task"], row["setting"]][int(row["seed"])] = float(row["error fast"])
@@ -145,7 +141,6 @@ def benchmarks(page: str) -> str:
 
 def experiments(page: str) -> str:
     """The page of experiments, likewise."""
-    sys.path.insert(0, str(HERE.parent / "examples"))
     import results
 
     return marked(page, results.report)

@@ -1,7 +1,6 @@
 """The command line that the examples share."""
 
 import argparse
-import csv
 import pathlib
 import statistics
 from dataclasses import MISSING, Field, fields
@@ -9,6 +8,7 @@ from typing import Any, NoReturn
 
 import keras
 import numpy as np
+import records
 from experiments import Experiment
 from rich.console import Console
 from rich.table import Table
@@ -76,10 +76,7 @@ def main(experiment: type[Experiment]) -> None:
         report = km.sparsity(model)
         print(f"\nSeed {one.seed}: {one.error_name} {row['error']:.5g}\n{report}\n")
         rows += [row | part.to_dict() for part in (*report.rows, report.total)]
-    with open(args.output / "results.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    records.write(args.output / "results.csv", rows)
     Console().print(summary(rows, experiment.error_name))
     print(f"Wrote {args.output}/results.csv and one .keras file per seed.")
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from records import Row, read
 from results import by_setting, declaration, described, parts, varied
-from run_table import RESULTS, Row, read
+from run_table import RESULTS
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -13,12 +13,12 @@ learned places, colored by the preferred heading.
 """
 
 import argparse
-import csv
 import pathlib
 import statistics
 
 import keras
 import numpy as np
+import records
 from head_direction import HeadDirection
 from rich.console import Console
 from rich.table import Table
@@ -166,10 +166,11 @@ def main() -> None:
             print(*row, flush=True)
             if seed == 0 and not permuted:
                 draw(model, args.output / "head_direction.png")
-    with open(args.output / "results.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["setting", "seed", "correlation", "degrees", "tuned"])
-        writer.writerows(rows)
+    columns = ("setting", "seed", "correlation", "degrees", "tuned")
+    records.write(
+        args.output / "results.csv",
+        (dict(zip(columns, row, strict=True)) for row in rows),
+    )
     table = Table("", "correlation: median", "all", "degrees: median", "tuned neurons")
     for setting in ("learned", "permuted"):
         _, _, found, degrees, tuned = zip(

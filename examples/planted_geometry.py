@@ -12,12 +12,12 @@ shows as one long-lived loop and a torus as two.
 """
 
 import argparse
-import csv
 import pathlib
 import statistics
 
 import keras
 import numpy as np
+import records
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
@@ -169,10 +169,11 @@ def main() -> None:
             table.add_row(
                 name, str(dispersion), f"{statistics.median(found):.3f}", figures
             )
-    with open(args.output / "results.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["case", "dispersion", "seed", "correlation", "mean_distance"])
-        writer.writerows(rows)
+    columns = ("case", "dispersion", "seed", "correlation", "mean_distance")
+    records.write(
+        args.output / "results.csv",
+        (dict(zip(columns, row, strict=True)) for row in rows),
+    )
     draw(pictures, args.output / "planted_geometry.png")
     Console().print(table)
 

@@ -13,7 +13,8 @@ prints Markdown. `[report]` in the TOML file says how:
     plot = "sparsity"            # optional: for `draw_results.py`
 
 Differences are paired: each seed of a setting against the same seed of the control, in
-brackets the 95 % interval of their mean by bootstrap over seeds.
+brackets the 95 % interval of their mean by bootstrap over seeds. What is right on its own
+task is compared on all tasks together as well, by the ratio of errors.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from run_table import RESULTS, Row, read
+from records import Row, read
+from run_table import RESULTS
 from scipy.stats import bootstrap
 
 CONTROLS = {
@@ -133,19 +135,28 @@ def mean(values: dict[int, float]) -> str:
     return shown if len(found) == 1 else f"{shown} ± {statistics.stdev(found):.{places}f}"
 
 
+def paired(ours: dict[int, float], theirs: dict[int, float]) -> list[tuple[float, float]]:
+    """The figures of the seeds that both have."""
+    return [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
+
+
 def difference(ours: dict[int, float], theirs: dict[int, float]) -> str:
     """Mean of the paired differences over seeds, and its interval."""
-    shared = sorted(set(ours) & set(theirs))
-    gains = np.array([ours[seed] - theirs[seed] for seed in shared])
+    gains = np.array([a - b for a, b in paired(ours, theirs)])
     if len(gains) < FEWEST:
         return ""
-    low, high = gains.min(), gains.max()
-    if low != high:
-        generator = np.random.default_rng(0)
-        found = bootstrap((gains,), np.mean, method="percentile", rng=generator)
-        low, high = found.confidence_interval
+    low, high = interval(gains)
     places = decimals(statistics.fmean(ours.values()))
     return f"{gains.mean():+.{places}f} [{low:+.{places}f}, {high:+.{places}f}]"
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of a mean, by bootstrap."""
+    if values.min() == values.max():
+        return values.min(), values.max()
+    generator = np.random.default_rng(0)
+    found = bootstrap((values,), np.mean, method="percentile", rng=generator)
+    return found.confidence_interval
 
 
 def settings(rows: list[Row], said: set[str]) -> str:
@@ -183,24 +194,37 @@ def matrix(rows: list[Row], said: set[str], across: str) -> str:
 
 
 def against(rows: list[Row], said: set[str], across: str, right: dict[str, str]) -> str:
-    """What the own manifold of each column of a matrix differs by from all else."""
-    columns = {}
+    """What the own manifold of each column of a matrix differs by from all else.
+
+    The last column is of all together: for how many percent the error is higher or lower.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    ratios: dict[str, list[float]] = defaultdict(list)
     for (value,), part in parts(rows, [across]).items():
         found = cases(part, said)
         own = next((n for n in found if n.startswith(word(right[value]))), None)
-        if own:
-            columns[f"{value}: {own}"] = {
-                name: difference(found[own], values)
-                for name, values in found.items()
-                if name != own
-            }
+        if own is None:
+            continue
+        others = {name: values for name, values in found.items() if name != own}
+        columns[f"{value}: {own}"] = {
+            name: difference(found[own], values) for name, values in others.items()
+        }
+        for name, values in others.items():
+            ratios[name] += [math.log(a / b) for a, b in paired(found[own], values)]
     if not any(any(column.values()) for column in columns.values()):
         return ""
+    columns["all, in percent"] = {name: percent(logs) for name, logs in ratios.items()}
     lines = [["", *columns], ["---"] * (len(columns) + 1)]
     for name in by_setting(rows, said):
         cells = [column.get(name, "") for column in columns.values()]
         lines.append([f"− {name}", *cells])
     return drawn(lines)
+
+
+def percent(logs: list[float]) -> str:
+    """The mean of logarithms of ratios, and its interval, as a change in percent."""
+    figures = (np.expm1([np.mean(logs), *interval(np.array(logs))]) * 100).tolist()
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*figures)
 
 
 def drawn(lines: list[list[str]]) -> str:

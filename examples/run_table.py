@@ -24,7 +24,6 @@ shown; `examples/results.py` draws that.
 """
 
 import argparse
-import csv
 import importlib
 import itertools
 import multiprocessing
@@ -36,6 +35,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from typing import Any
+
+from records import Row, read, write
 
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE.parent / "docs" / "results"
@@ -50,7 +51,6 @@ TASKS = {
     "PeriodicBox": "periodic_box",
     "SphereRotation": "sphere_rotation",
 }
-Row = dict[str, Any]
 
 
 def declared(table: dict[str, Any]) -> list[Row]:
@@ -94,14 +94,6 @@ def unique(table: dict[str, Any]) -> list[Row]:
     return list({tuple(run.items()): run for run in runs}.values())
 
 
-def read(path: pathlib.Path) -> list[Row]:
-    """The rows of a CSV file, none if there is no file."""
-    if not path.exists():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def is_done(run: Row, rows: Iterable[Row]) -> bool:
     """Whether a row has the setting of a run."""
     return any(all(row.get(k) == str(v) for k, v in run.items()) for row in rows)
@@ -135,18 +127,6 @@ def _send(run: Row, sender: Any) -> None:
         sender.send(perform(run))
     except Exception as error:
         sender.send(RuntimeError(f"{type(error).__name__}: {error}"))
-
-
-def write(path: pathlib.Path, rows: list[Row]) -> None:
-    """All rows; whoever stops this in between finds the old file or the new one."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".part")
-    with open(new, "w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    new.replace(path)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

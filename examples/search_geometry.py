@@ -10,12 +10,12 @@ the guide of KerasTuner on distributed search says.
 """
 
 import argparse
-import csv
 import dataclasses
 import pathlib
 from typing import Any
 
 import keras_tuner
+import records
 from command_line import OneLineParser
 from head_direction import HeadDirection
 from rich.console import Console
@@ -175,10 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     search.search()
     rows = search.rows(base)
-    with open(args.output / "trials.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    records.write(args.output / "trials.csv", rows)
     draw(rows, args.output / "pareto.png")
     Console().print(table(front(rows)))
     print(f"Wrote {args.output}/trials.csv and {args.output}/pareto.png.")

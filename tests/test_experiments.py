@@ -278,22 +278,26 @@ def test_results_are_those_of_the_table(path):
         assert results.report(path.stem)
 
 
-def test_the_report_has_means_and_paired_differences(tmp_path):
+def made_up_row(error, **setting):
+    common = {
+        "control": "geometry",
+        "manifold": "torus",
+        "inhibitor": "dog",
+        "learned": False,
+        "strength": 0.1,
+        "density": 0.1,
+        "error": error,
+        "error at target": 2 * error,
+    }
+    row = dict.fromkeys(results.PART, "") | common | setting
+    return {name: str(value) for name, value in row.items()}
+
+
+def test_the_report_has_means_and_paired_differences():
     rng = np.random.RandomState(0)
     ours, theirs = rng.uniform(1, 2, 5), rng.uniform(3, 4, 5)
     rows = [
-        {
-            **dict.fromkeys(results.PART, ""),
-            "control": control,
-            "manifold": "torus",
-            "inhibitor": "dog",
-            "learned": "False",
-            "strength": "0.1",
-            "density": "0.1",
-            "seed": str(seed),
-            "error": str(error),
-            "error at target": str(2 * error),
-        }
+        made_up_row(seed=seed, control=control, error=error)
         for control, errors in (("none", theirs), ("geometry", ours))
         for seed, error in enumerate(errors)
     ]
@@ -309,6 +313,31 @@ def test_the_report_has_means_and_paired_differences(tmp_path):
     assert gain == pytest.approx(np.mean(ours - theirs), abs=5e-3)
     resampled = [np.mean(rng.choice(ours - theirs, 5)) for _ in range(4000)]
     assert [low, high] == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.05)
+
+
+def test_the_right_manifold_is_compared_on_all_tasks_together():
+    """Ratios, so that a task with large errors counts as much as one with small ones."""
+    scales = {"A": 1.0, "B": 1000.0}
+    right = {"A": "circle", "B": "torus"}
+    noise = np.random.RandomState(0).uniform(1, 2, (2, 4))
+    rows = [
+        made_up_row(
+            task=task,
+            manifold=manifold,
+            seed=seed,
+            error=scales[task] * value * (0.9 if manifold == right[task] else 1.0),
+        )
+        for task, values in zip(scales, noise, strict=True)
+        for manifold in ("circle", "torus", "sphere")
+        for seed, value in enumerate(values)
+    ]
+    table = results.against(rows, set(), "task", right).splitlines()
+    assert table[0] == "|  | A: circle DoG | B: torus DoG | all, in percent |"
+    lines = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table[2:]}
+    for manifold in ("circle", "torus", "sphere"):
+        all_tasks = lines[f"− {manifold} DoG"][-1].strip(" |")
+        assert all_tasks == "-10.0 [-10.0, -10.0]", "in every case 0.9 of it"
+    assert lines["− circle DoG"][1] == "", "not against itself"
 
 
 def test_the_front_holds_what_nothing_beats():
