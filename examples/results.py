@@ -9,6 +9,7 @@ prints Markdown. `[report]` in the TOML file says how:
     across = "task"              # optional: a column for each, settings in lines
     right = {HeadDirection = "circle"}  # of those: what to compare with all others
     own = true                   # optional: that is called "own" where it is used
+    placeless = "manifolds"      # optional: a table whose L1 and no penalty to show too
     matrices = true              # optional: the zeros of each matrix
     plot = "sparsity"            # optional: for `draw_results.py`
 
@@ -256,6 +257,9 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
     said = declaration(name).get("report", {})
     rows = read(results / f"{name}.csv")
     shown = [owned(row, said["right"]) for row in rows] if said.get("own") else rows
+    if "placeless" in said:
+        known = read(results / f"{said['placeless']}.csv")
+        shown = shown + placeless(known, rows, said["by"])
     text, names = [], varied(shown)
     for values, part in parts(shown, said.get("by", [])).items():
         pairs = zip(said.get("by", []), values, strict=True)
@@ -270,6 +274,17 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
         if said.get("matrices") and any(map(is_uneven, part)):
             text.append(matrices(part, names))
     return "\n\n".join([*filter(None, text), origin(name, rows)])
+
+
+def placeless(known: list[Row], rows: list[Row], by: list[str]) -> list[Row]:
+    """The known rows, in the parts and of the seeds of others, that have no places."""
+    cases = {(row["seed"], *(row[name] for name in by)) for row in rows}
+    return [
+        row
+        for row in known
+        if row["control"] in ("none", "l1")
+        and (row["seed"], *(row[name] for name in by)) in cases
+    ]
 
 
 def owned(row: Row, right: dict[str, str]) -> Row:

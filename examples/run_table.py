@@ -3,7 +3,8 @@
     python examples/run_table.py examples/tables/manifolds.toml --jobs 2
 
 A table is a TOML file. Each `[[runs]]` names the tasks and the values of their settings;
-a list stands for each of its values in turn, and `[all]` holds for all runs:
+a list stands for each of its values in turn, {Task = value} for the value of the run's
+task, and `[all]` holds for all runs:
 
     [all]
     seed = [0, 1, 2, 3, 4]
@@ -16,7 +17,7 @@ a list stands for each of its values in turn, and `[all]` holds for all runs:
 
     [[runs]]
     task = ["HeadDirection", "PeriodicBox"]
-    manifold = ["circle", "torus"]
+    manifold = {HeadDirection = "circle", PeriodicBox = "torus"}
 
 Each run has a process of its own and becomes one row of a CSV file, with what to type to
 see it alone. Runs whose row is there are not run again. `[report]` says how the rows are
@@ -57,12 +58,25 @@ def declared(table: dict[str, Any]) -> list[Row]:
     """The settings of all runs of a table, the first seeds of each first."""
     every = table.get("all", {})
     runs = [
-        dict(zip(run, values, strict=True))
+        _of_task(dict(zip(run, values, strict=True)))
         for group in table["runs"]
         for run in [every | group]
         for values in itertools.product(*map(_as_list, run.values()))
     ]
     return sorted(runs, key=lambda run: run.get("seed", 0))
+
+
+def _of_task(run: Row) -> Row:
+    """The run with those values that are its task's."""
+    for name, value in run.items():
+        if isinstance(value, dict) and run.get("task") not in value:
+            raise ValueError(
+                f"`{name}` has values for {list(value)}. Received: task={run.get('task')!r}"
+            )
+    return {
+        name: value[run["task"]] if isinstance(value, dict) else value
+        for name, value in run.items()
+    }
 
 
 def _as_list(value: Any) -> list[Any]:

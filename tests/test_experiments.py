@@ -213,6 +213,15 @@ def test_a_table_stands_for_all_combinations_first_seeds_first():
     ]
 
 
+def test_a_value_may_depend_on_the_task():
+    table = {"runs": [{"task": ["A", "B"], "x": {"A": 1, "B": 2}, "seed": 0}]}
+    runs = run_table.declared(table)
+    assert [(run["task"], run["x"]) for run in runs] == [("A", 1), ("B", 2)]
+    table["runs"][0]["task"] = "C"
+    with pytest.raises(ValueError, match="`x` has values for .*Received: task='C'"):
+        run_table.declared(table)
+
+
 @pytest.mark.parametrize(
     ("run", "message"),
     [
@@ -338,6 +347,19 @@ def test_the_right_manifold_is_compared_on_all_tasks_together():
         all_tasks = lines[f"− {manifold} DoG"][-1].strip(" |")
         assert all_tasks == "-10.0 [-10.0, -10.0]", "in every case 0.9 of it"
     assert lines["− circle DoG"][1] == "", "not against itself"
+
+
+def test_controls_without_places_are_taken_from_another_table():
+    known = [
+        made_up_row(control=control, sparsity=sparsity, seed=seed, error=1.0)
+        for control in ("geometry", "none", "l1", "permuted")
+        for sparsity in (0.9, 0.95)
+        for seed in (0, 1)
+    ]
+    rows = [made_up_row(learned=True, sparsity=0.95, seed=1, error=1.0)]
+    found = results.placeless(known, rows, ["block", "sparsity"])
+    shown = [(row["control"], row["sparsity"], row["seed"]) for row in found]
+    assert shown == [("none", "0.95", "1"), ("l1", "0.95", "1")]
 
 
 def test_the_front_holds_what_nothing_beats():
