@@ -68,13 +68,14 @@ def declared(table: dict[str, Any]) -> list[Row]:
 
 def _of_task(run: Row) -> Row:
     """The run with those values that are its task's."""
+    task = run.get("task")
     for name, value in run.items():
-        if isinstance(value, dict) and run.get("task") not in value:
+        if isinstance(value, dict) and task not in value:
             raise ValueError(
-                f"`{name}` has values for {list(value)}. Received: task={run.get('task')!r}"
+                f"`{name}` has values for {list(value)}. Received: task={task!r}"
             )
     return {
-        name: value[run["task"]] if isinstance(value, dict) else value
+        name: value[task] if isinstance(value, dict) else value
         for name, value in run.items()
     }
 

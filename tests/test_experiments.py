@@ -218,7 +218,7 @@ def test_a_value_may_depend_on_the_task():
     runs = run_table.declared(table)
     assert [(run["task"], run["x"]) for run in runs] == [("A", 1), ("B", 2)]
     table["runs"][0]["task"] = "C"
-    with pytest.raises(ValueError, match="`x` has values for .*Received: task='C'"):
+    with pytest.raises(ValueError, match=r"`x` has values for .*Received: task='C'"):
         run_table.declared(table)
 
 
