@@ -14,7 +14,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from records import Row, read
+from records import Row, read, target_epoch
 from results import by_setting, declaration, described, parts, varied
 from run_table import RESULTS
 
@@ -79,7 +79,7 @@ def _against_epochs(axis: Any, settings: Settings, colors: dict[str, Any]) -> No
         epochs = np.arange(1, len(errors) + 1)
         axis.plot(epochs, errors, label=name, color=colors[name], linewidth=1)
         # The mask is final in the epochs on the right of this.
-        end = round(float(rows[0]["end"]) * len(errors))
+        end = target_epoch(float(rows[0]["end"]), len(errors))
         axis.axvline(end, color="#9aa3b5", linewidth=0.6)
     axis.set_xlabel("epochs", fontsize=8)
 

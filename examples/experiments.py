@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 import provenance
+import records
 
 import keras_moduli as km
 
@@ -204,7 +205,7 @@ class Experiment(abc.ABC):
     @property
     def end_epoch(self) -> int:
         """The epoch at whose start the final sparsity is reached."""
-        return min(max(1, round(self.end * self.epochs)), self.epochs - 1)
+        return records.target_epoch(self.end, self.epochs)
 
     def pruning(self) -> km.MagnitudePruning:
         """To what the setting says, and recovery at the final mask."""

@@ -1,4 +1,4 @@
-"""CSV files of results: one row a run."""
+"""CSV files of results, one row a run, and what their columns mean."""
 
 import csv
 import pathlib
@@ -6,6 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 Row = dict[str, Any]
+
+
+def target_epoch(end: float, epochs: int) -> int:
+    """The epoch at whose start the final sparsity is reached, one at least being left."""
+    return min(max(1, round(end * epochs)), epochs - 1)
 
 
 def read(path: pathlib.Path) -> list[Row]:

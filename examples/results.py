@@ -10,12 +10,15 @@ prints Markdown. `[report]` in the TOML file says how:
     right = {HeadDirection = "circle"}  # of those: what to compare with all others
     own = true                   # optional: that is called "own" where it is used
     placeless = "manifolds"      # optional: a table whose L1 and no penalty to show too
+    settled = true               # optional: medians of all epochs at the final mask
+    relative = true              # optional: differences in percent, by ratios
     matrices = true              # optional: the zeros of each matrix
     plot = "sparsity"            # optional: for `draw_results.py`
 
 Differences are paired: each seed of a setting against the same seed of the control, in
-brackets the 95 % interval of their mean by bootstrap over seeds. What is right on its own
-task is compared on all tasks together as well, by the ratio of errors.
+brackets the 95 % interval of their mean by bootstrap over seeds. In percent they are the
+geometric mean of ratios, which a seed whose error is ten times as large does not govern.
+What is right on its own task is compared on all tasks together as well, in percent.
 """
 
 import argparse
@@ -28,7 +31,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-from records import Row, read
+from records import Row, read, target_epoch
 from run_table import RESULTS
 from scipy.stats import bootstrap
 
@@ -52,6 +55,7 @@ WORDS = {
 # Within which a name must say what differs.
 PART = ["task", "control", "sparsity", "block", "scope", "select", "schedule", "end"]
 FEWEST = 3  # seeds of which a difference is shown
+USUAL_DENSITY = "0.1"  # of which a name says nothing
 Cases = dict[str, dict[int, float]]
 
 
@@ -69,6 +73,7 @@ def label(row: Row, varied: set[str]) -> str:
     if "strength" in varied and control != "none":
         name += f", strength {float(row['strength']):g}"
     has_length = row["inhibitor"] not in ("diffusion", "identity", "constant")
+    has_length &= row["density"] != USUAL_DENSITY
     if "density" in varied and has_length and control not in ("none", "l1"):
         density = float(row["density"])
         name += f", density {density:g}" if density else ", the authors' length"
@@ -160,25 +165,32 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return found.confidence_interval
 
 
-def settings(rows: list[Row], said: set[str]) -> str:
+def settings(rows: list[Row], said: set[str], report: Row | None = None) -> str:
     """One line for each setting: error, and what it differs by from each control."""
+    report = report or {}
+    error = "median error" if report.get("settled") else "error"
+    sign, compared = ("% to", ratio) if report.get("relative") else ("−", difference)
     last = cases(rows, said)
-    early = cases(rows, said, "error at target")
+    columns = {"error at target": "at the final mask"}
+    if any(row.get("lottery error") for row in rows):
+        columns["lottery error"] = "fresh weights, same mask"
+    others = {column: cases(rows, said, column) for column in columns}
     controls = [
         name
         for name, part in by_setting(rows, said).items()
         if part[0]["control"] != "geometry" and len(part) >= FEWEST
     ]
-    differences = [f"− {control}" for control in controls]
-    head = ["setting", "seeds", "error", "at the final mask", *differences]
+    differences = [f"{sign} {control}" for control in controls]
+    head = ["setting", "seeds", error, *columns.values(), *differences]
     lines = [head, ["---"] * len(head)]
     for name, values in last.items():
         # Controls against one another would hide what is asked for.
         asked = controls if name not in controls[1:] else controls[:1]
-        line = [name, str(len(values)), mean(values), mean(early[name])]
+        line = [name, str(len(values)), mean(values)]
+        line += [mean(others[column][name]) for column in columns]
         for control in controls:
             shown = control in asked and control != name
-            line.append(difference(values, last[control]) if shown else "")
+            line.append(compared(values, last[control]) if shown else "")
         lines.append(line)
     return drawn(lines)
 
@@ -222,10 +234,17 @@ def against(rows: list[Row], said: set[str], across: str, right: dict[str, str])
     return drawn(lines)
 
 
+def ratio(ours: dict[int, float], theirs: dict[int, float]) -> str:
+    """The paired ratios over seeds, for errors of many sizes."""
+    logs = [math.log(a / b) for a, b in paired(ours, theirs)]
+    return percent(logs) if len(logs) >= FEWEST else ""
+
+
 def percent(logs: list[float]) -> str:
     """The mean of logarithms of ratios, and its interval, as a change in percent."""
-    figures = (np.expm1([np.mean(logs), *interval(np.array(logs))]) * 100).tolist()
-    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*figures)
+    figures = np.expm1([np.mean(logs), *interval(np.array(logs))]) * 100
+    places = 1 if np.abs(figures).max() < 20 else 0
+    return "{0:+.{3}f} [{1:+.{3}f}, {2:+.{3}f}]".format(*figures, places)
 
 
 def drawn(lines: list[list[str]]) -> str:
@@ -256,7 +275,9 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
     """The whole table of a TOML file, as Markdown."""
     said = declaration(name).get("report", {})
     rows = read(results / f"{name}.csv")
-    shown = [owned(row, said["right"]) for row in rows] if said.get("own") else rows
+    shown = list(map(settled, rows)) if said.get("settled") else rows
+    if said.get("own"):
+        shown = [owned(row, said["right"]) for row in shown]
     if "placeless" in said:
         known = read(results / f"{said['placeless']}.csv")
         shown = shown + placeless(known, rows, said["by"])
@@ -268,7 +289,7 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
         if "across" in said:
             text.append(matrix(part, names, said["across"]))
         else:
-            text.append(settings(part, names))
+            text.append(settings(part, names, said))
         if "right" in said and not said.get("own"):
             text.append(against(part, names, said["across"], said["right"]))
         if said.get("matrices") and any(map(is_uneven, part)):
@@ -285,6 +306,13 @@ def placeless(known: list[Row], rows: list[Row], by: list[str]) -> list[Row]:
         if row["control"] in ("none", "l1")
         and (row["seed"], *(row[name] for name in by)) in cases
     ]
+
+
+def settled(row: Row) -> Row:
+    """A row whose error is the median of all epochs at the final mask."""
+    errors = json.loads(row["errors"])
+    reached = target_epoch(float(row["end"]), len(errors))
+    return row | {"error": statistics.median(errors[reached:])}
 
 
 def owned(row: Row, right: dict[str, str]) -> Row:

@@ -316,6 +316,9 @@ def test_the_report_has_means_and_paired_differences():
     assert cells[0] == "torus DoG"
     assert cells[1] == "5"
     assert cells[2] == f"{statistics.mean(ours):.2f} ± {statistics.stdev(ours):.2f}"
+    assert (
+        cells[3] == f"{2 * statistics.mean(ours):.2f} ± {2 * statistics.stdev(ours):.2f}"
+    )
     gain, low, high = (
         float(x) for x in cells[4].replace("[", "").rstrip("]").replace(",", "").split()
     )
@@ -347,6 +350,31 @@ def test_the_right_manifold_is_compared_on_all_tasks_together():
         all_tasks = lines[f"− {manifold} DoG"][-1].strip(" |")
         assert all_tasks == "-10.0 [-10.0, -10.0]", "in every case 0.9 of it"
     assert lines["− circle DoG"][1] == "", "not against itself"
+
+
+def test_the_report_shows_lottery_tickets_where_there_are_some():
+    rows = [made_up_row(error=1.0, seed=seed) | {"lottery error": "3"} for seed in (0, 1)]
+    head, _, line = results.settings(rows, set()).splitlines()
+    assert head.split(" | ")[4].startswith("fresh weights, same mask")
+    assert line.split(" | ")[4].startswith("3.00 ± 0.00")
+
+
+def test_ratios_and_medians_since_the_final_mask():
+    """What one seed, or one epoch, of ten times the error does not govern."""
+    errors = {"none": [9, 8, 1, 1, 100], "geometry": [7, 7, 2, 200, 2]}
+    rows = [
+        results.settled(
+            made_up_row(control=control, error=found[-1], seed=seed, end=0.4)
+            | {"errors": json.dumps([scale * error for error in found])}
+        )
+        for seed, scale in enumerate((1, 10, 1000))
+        for control, found in errors.items()
+    ]
+    shown = results.settings(rows, set(), {"settled": True, "relative": True})
+    head, _, ours, _ = shown.splitlines()
+    assert head.startswith("| setting | seeds | median error |")
+    assert "% to no penalty" in head
+    assert ours.endswith("| +100 [+100, +100] |"), "2 instead of 1, for each seed"
 
 
 def test_controls_without_places_are_taken_from_another_table():
