@@ -12,12 +12,15 @@ the guide of KerasTuner on distributed search says.
 import argparse
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 import keras_tuner
 import records
 from command_line import OneLineParser
 from head_direction import HeadDirection
+from provenance import machine, versions
+from records import Row
 from rich.console import Console
 from rich.table import Table
 
@@ -59,9 +62,9 @@ class Search(keras_tuner.RandomSearch):
     def load_model(self, trial: Any) -> None:
         raise NotImplementedError("Networks are not kept; train the setting again.")
 
-    def rows(self, base: HeadDirection) -> list[dict[str, Any]]:
+    def rows(self, base: HeadDirection) -> list[Row]:
         """One row for each trial that ended: its setting, error and seconds."""
-        found = []
+        found: list[Row] = []
         for trial in self.oracle.trials.values():
             if trial.status == "COMPLETED":
                 setting = dataclasses.asdict(proposed(trial.hyperparameters, base))
@@ -73,10 +76,10 @@ class Search(keras_tuner.RandomSearch):
         return sorted(found, key=lambda row: (row["sparsity"], row["error"]))
 
 
-def front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def front(rows: list[Row]) -> list[Row]:
     """The rows that no other beats in error and zeros."""
 
-    def is_beaten(row: dict[str, Any]) -> bool:
+    def is_beaten(row: Row) -> bool:
         return any(
             other["error"] <= row["error"]
             and other["sparsity"] >= row["sparsity"]
@@ -87,7 +90,7 @@ def front(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if not is_beaten(row)]
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
+def table(rows: list[Row]) -> Table:
     """The front, for people."""
     found = Table("penalty", "strength", "zeros", "error in degrees")
     for row in rows:
@@ -98,7 +101,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
     return found
 
 
-def penalty(row: dict[str, Any]) -> str:
+def penalty(row: Row) -> str:
     """The penalty of a row in words."""
     if row["control"] != "geometry":
         return {"l1": "L1", "none": "none"}[row["control"]]
@@ -107,7 +110,7 @@ def penalty(row: dict[str, Any]) -> str:
     return f"{row['manifold']} {row['inhibitor']}{length}{places}"
 
 
-def draw(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
+def draw(rows: list[Row], path: pathlib.Path) -> None:
     """Error against zeros, and the front."""
     import matplotlib
 
@@ -145,7 +148,7 @@ def draw(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
     picture.savefig(path, dpi=120)
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def parse(arguments: list[str]) -> argparse.Namespace:
     parser = OneLineParser(
         description="Search geometry and sparsity for head direction.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -160,7 +163,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str]) -> None:
     """Searches, and shows the front."""
     args = parse(arguments)
     base = HeadDirection(
@@ -175,11 +178,20 @@ def main(arguments: list[str] | None = None) -> None:
     )
     search.search()
     rows = search.rows(base)
-    records.write(args.output / "trials.csv", rows)
+    best = front(rows)
+    facts = {
+        "command": " ".join(["python examples/search_geometry.py", *arguments]),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    records.write(
+        args.output / "trials.csv",
+        ({"best": row in best, "penalty": penalty(row)} | row | facts for row in rows),
+    )
     draw(rows, args.output / "pareto.png")
-    Console().print(table(front(rows)))
+    Console().print(table(best))
     print(f"Wrote {args.output}/trials.csv and {args.output}/pareto.png.")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

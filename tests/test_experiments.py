@@ -407,7 +407,9 @@ def test_a_search_ends_in_a_front_and_goes_on(tmp_path, capsys):
     for trials in (1, 2):
         search_geometry.main([*map(str, ("--trials", trials, *small))])
         with open(tmp_path / "trials.csv", newline="") as file:
-            assert len(list(csv.DictReader(file))) == trials
+            rows = list(csv.DictReader(file))
+        assert len(rows) == trials
+        assert "True" in {row["best"] for row in rows}
     assert (tmp_path / "pareto.png").exists()
     assert "error in degrees" in capsys.readouterr().out
 
