@@ -3,7 +3,8 @@
     python examples/draw_results.py examples/tables/navigation.toml --output picture.png
 
 `plot` under `[report]` in the TOML file says which. A panel for each part of the table, a
-line for each setting, means with standard deviations over seeds.
+line for each setting: means with standard deviations over seeds, or, against epochs,
+geometric means.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 from records import Row, read, target_epoch
 from results import by_setting, declaration, described, parts, varied
 from run_table import RESULTS
+from scipy.stats import gmean
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -75,7 +77,7 @@ def _axes(panels: int) -> tuple[Any, list[Any]]:
 
 def _against_epochs(axis: Any, settings: Settings, colors: dict[str, Any]) -> None:
     for name, rows in settings.items():
-        errors = np.mean([json.loads(row["errors"]) for row in rows], axis=0)
+        errors = gmean([json.loads(row["errors"]) for row in rows], axis=0)
         epochs = np.arange(1, len(errors) + 1)
         axis.plot(epochs, errors, label=name, color=colors[name], linewidth=1)
         # The mask is final in the epochs on the right of this.

@@ -21,6 +21,7 @@ from command_line import OneLineParser
 from head_direction import HeadDirection
 from provenance import machine, versions
 from records import Row
+from results import word
 from rich.console import Console
 from rich.table import Table
 
@@ -107,7 +108,7 @@ def penalty(row: Row) -> str:
         return {"l1": "L1", "none": "none"}[row["control"]]
     length = "" if row["inhibitor"] == "diffusion" else f", density {row['density']:.2f}"
     places = ", learned" if row["learned"] else ""
-    return f"{row['manifold']} {row['inhibitor']}{length}{places}"
+    return f"{word(row['manifold'])} {word(row['inhibitor'])}{length}{places}"
 
 
 def draw(rows: list[Row], path: pathlib.Path) -> None:
