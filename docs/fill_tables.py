@@ -98,40 +98,13 @@ def figure(text: str) -> str:
     return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
-NAMES = {
-    "circle": "diffusion on the circle",
-    "torus": "difference of Gaussians on the torus",
-    "l1": "L1",
-    "permuted": "the circle's coefficients in random places",
-    "none": "none",
-}
-DIGITS = {"adding": 5, "head direction": 2}
-
-
-def quality(name: str) -> str:
-    """One row for each task and penalty: the errors of all seeds."""
-    rows = read(RESULTS / f"{name}.csv")
-    cases = defaultdict(dict)
-    for row in rows:
-        cases[row["task"], row["setting"]][int(row["seed"])] = float(row["error fast"])
-    lines = ["| task | penalty | mean | std | each seed |", "|---|---|---|---|---|"]
-    for task in DIGITS:
-        for setting, label in NAMES.items():
-            errors = [error for _, error in sorted(cases[task, setting].items())]
-            figures = (statistics.mean(errors), statistics.stdev(errors))
-            shown = [f"{value:.{DIGITS[task]}f}" for value in figures]
-            each = spread(errors, DIGITS[task])
-            lines.append(f"| {task} | {label} | {shown[0]} | {shown[1]} | {each} |")
-    return "\n".join(lines) + origin(rows[:1])
-
-
 def origin(rows: list[dict[str, str]]) -> str:
     """Where, with what and how a table was made."""
     commands = " and ".join(f"`{command}`" for command in {r["command"]: 0 for r in rows})
     return f"\n\n{commands} on {rows[0]['machine']}: {rows[0]['versions']}."
 
 
-MADE_OTHERWISE = {"block_quality": quality, "penalty_memory": largest}
+MADE_OTHERWISE = {"penalty_memory": largest}
 
 
 def benchmarks(page: str) -> str:

@@ -19,6 +19,10 @@ Differences are paired: each seed of a setting against the same seed of the cont
 brackets the 95 % interval of their mean by bootstrap over seeds. In percent they are the
 geometric mean of ratios, which a seed whose error is ten times as large does not govern.
 What is right on its own task is compared on all tasks together as well, in percent.
+
+Whether the penalties of a table differ at all is asked of all together: how likely ranks
+as different would be if within each seed all errors were at random places, by permutation
+(Friedman's test, whose limit for many seeds would be far off for five).
 """
 
 import argparse
@@ -33,7 +37,7 @@ from typing import Any
 import numpy as np
 from records import Row, read, target_epoch
 from run_table import RESULTS
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, permutation_test, rankdata
 
 CONTROLS = {
     "none": "no penalty",
@@ -55,7 +59,10 @@ WORDS = {
 # Within which a name must say what differs.
 PART = ["task", "control", "sparsity", "block", "scope", "select", "schedule", "end"]
 FEWEST = 3  # seeds of which a difference is shown
+PERMUTATIONS = 2000
+MISSED = 0.005  # by which zeros may differ from what was asked before a title says so
 USUAL_DENSITY = "0.1"  # of which a name says nothing
+BARE = ("task", "cell")  # whose values need no words
 Cases = dict[str, dict[int, float]]
 
 
@@ -165,6 +172,26 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return found.confidence_interval
 
 
+def alike(rows: list[Row], said: set[str]) -> str:
+    """How likely penalties that do not differ have ranks as different as these."""
+    penalties = [row for row in rows if row["control"] != "none"]
+    found = cases(penalties, said)
+    seeds = set.intersection(*map(set, found.values())) if found else set()
+    if len(found) < FEWEST or len(seeds) < FEWEST:
+        return ""
+    errors = [[values[seed] for seed in sorted(seeds)] for values in found.values()]
+    outcome = permutation_test(
+        tuple(rankdata(errors, axis=0)),
+        lambda *ranks, axis: np.var(np.mean(ranks, axis=axis), axis=0),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        rng=np.random.default_rng(0),
+    )
+    return f"{outcome.pvalue:.2g}"
+
+
 def settings(rows: list[Row], said: set[str], report: Row | None = None) -> str:
     """One line for each setting: error, and what it differs by from each control."""
     report = report or {}
@@ -192,7 +219,8 @@ def settings(rows: list[Row], said: set[str], report: Row | None = None) -> str:
             shown = control in asked and control != name
             line.append(compared(values, last[control]) if shown else "")
         lines.append(line)
-    return drawn(lines)
+    chance = alike(rows, said)
+    return drawn(lines) + (f"\n\nAll penalties alike: p = {chance}." if chance else "")
 
 
 def matrix(rows: list[Row], said: set[str], across: str) -> str:
@@ -203,6 +231,9 @@ def matrix(rows: list[Row], said: set[str], across: str) -> str:
     for name in by_setting(rows, said):
         cells = [mean(found[name]) if name in found else "" for found in every.values()]
         lines.append([name, *cells])
+    chances = [alike(part, said) for part in columns.values()]
+    if any(chances):
+        lines.append(["*all penalties alike, p*", *chances])
     return drawn(lines)
 
 
@@ -284,7 +315,8 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
     text, names = [], varied(shown)
     for values, part in parts(shown, said.get("by", [])).items():
         pairs = zip(said.get("by", []), values, strict=True)
-        title = ", ".join(described(column, value) for column, value in pairs)
+        words = [described(column, value) for column, value in pairs]
+        title = ", ".join([*words, *missed(part)])
         text.append(f"**{title[:1].upper()}{title[1:]}**" if title else "")
         if "across" in said:
             text.append(matrix(part, names, said["across"]))
@@ -295,6 +327,24 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
         if said.get("matrices") and any(map(is_uneven, part)):
             text.append(matrices(part, names))
     return "\n\n".join([*filter(None, text), origin(name, rows)])
+
+
+def missed(rows: list[Row]) -> list[str]:
+    """What is reached, if that is not the sparsity asked for: by few, large blocks."""
+    asked = {float(row["sparsity"]) for row in rows}
+    reached = statistics.fmean(map(reached_zeros, rows))
+    if len(asked) > 1 or abs(reached - asked.pop()) < MISSED:
+        return []
+    return [f"of which {reached:.1%} are reached"]
+
+
+def reached_zeros(row: Row) -> float:
+    """The fraction of zeros of what was to be pruned."""
+    zeros = json.loads(row["zeros"])
+    if row["select"] == "kernels":
+        return zeros["total"]
+    chosen = [share for name, share in zeros.items() if row["select"] in name]
+    return statistics.fmean(chosen)
 
 
 def placeless(known: list[Row], rows: list[Row], by: list[str]) -> list[Row]:
@@ -336,7 +386,7 @@ def described(column: str, value: str) -> str:
         return f"final at {float(value):.0%} of the epochs"
     if column == "learned":
         return "learned places" if value == "True" else "fixed places"
-    return f"{column.replace('_', ' ')} {value}" if column != "task" else value
+    return f"{column.replace('_', ' ')} {value}" if column not in BARE else value
 
 
 def origin(name: str, rows: list[Row]) -> str:

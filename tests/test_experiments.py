@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import results
 import run_table
+import scipy.stats
 
 import keras_moduli as km
 from tests.backends import ROOT
@@ -375,6 +376,38 @@ def test_ratios_and_medians_since_the_final_mask():
     assert head.startswith("| setting | seeds | median error |")
     assert "% to no penalty" in head
     assert ours.endswith("| +100 [+100, +100] |"), "2 instead of 1, for each seed"
+
+
+def made_up_seeds(effects, seeds=12):
+    """Rows of settings that differ by so much, among seeds that differ by more."""
+    rng = np.random.RandomState(0)
+    level = 10 * rng.standard_normal(seeds)
+    return [
+        made_up_row(manifold=f"m{i}", seed=seed, error=level[seed] + effect + noise)
+        for i, effect in enumerate(effects)
+        for seed, noise in enumerate(rng.standard_normal(seeds))
+    ]
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.4, 3.0])
+def test_whether_penalties_differ_is_friedmans_question(effect):
+    """For as many seeds as its limit needs, which five are not."""
+    rows = made_up_seeds([0, 0, 0, effect, -effect])
+    errors = [[*found.values()] for found in results.cases(rows, set()).values()]
+    expected = scipy.stats.friedmanchisquare(*errors).pvalue
+    assert float(results.alike(rows, set())) == pytest.approx(expected, abs=0.03)
+    nothing = made_up_row(control="none", seed=0, error=1e6)
+    assert results.alike([*rows, nothing], set()) == results.alike(rows, set())
+    assert results.alike(rows[:24], set()) == "", "two penalties have a difference"
+
+
+def test_a_title_says_what_large_blocks_reach():
+    row = {"select": "recurrent", "sparsity": "0.98"}
+    zeros = {"rnn/kernel": 0.0, "rnn/recurrent_kernel": 0.9375, "total": 0.9}
+    short = row | {"zeros": json.dumps(zeros)}
+    assert results.missed([short, short]) == ["of which 93.8% are reached"]
+    assert results.missed([short | {"sparsity": "0.94"}]) == []
+    assert results.missed([short | {"sparsity": "0.9", "select": "kernels"}]) == []
 
 
 def test_controls_without_places_are_taken_from_another_table():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 import zipfile
 
 import keras
@@ -217,7 +218,9 @@ def test_erk_scope_keeps_small_kernels_denser():
 def test_balanced_blocks():
     model = build(keras.layers.LSTM(16), keras.layers.Dense(1))
     pruning = km.MagnitudePruning(0.75, select="lstm", block=(4, 8), balanced=True)
-    fit(model, pruning, epochs=6)
+    # The input kernel is one block high, so it keeps all.
+    with pytest.warns(UserWarning, match="60.0% zeros instead of 75.0%"):
+        fit(model, pruning, epochs=6)
     cell = model.layers[0].cell
     for kernel in (cell.recurrent_kernel, cell.kernel):
         blocks = (array(kernel) != 0).reshape(-1, 4, 8, 8)
@@ -239,6 +242,23 @@ def test_unbalanced_blocks_compete_across_kernels():
     fit(model, km.MagnitudePruning(0.5, block=(4, 4)))
     total = km.sparsity(model).total
     assert total.zeros == round(0.5 * total.size / 16) * 16
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "reached"),
+    [(0.98, "75.0% zeros instead of 98.0%"), (0.6, "50.0% zeros instead of 60.0%")],
+)
+def test_blocks_too_large_for_the_sparsity_are_no_secret(sparsity, reached):
+    """Of 16 inputs in blocks of 4, each output keeps one, two, three or four."""
+    model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
+    options = {"select": "recurrent", "block": (4, 4), "balanced": True}
+    with pytest.warns(UserWarning, match=reached):
+        fit(model, km.MagnitudePruning(sparsity, **options))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        # What was sparser before stays so, and whatever fits is met.
+        fit(model, km.MagnitudePruning(0.25, **options))
+        fit(model, km.MagnitudePruning(0.75, **options))
 
 
 # -- by what --

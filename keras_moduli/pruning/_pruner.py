@@ -1,5 +1,6 @@
 """What pruning does to a model, whoever says when."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from keras_moduli.pruning._plan import Plan
 from keras_moduli.pruning._ranking import Mask, pruned, regrown
 from keras_moduli.pruning._regrowth import regrowth
 from keras_moduli.pruning._scopes import Group, Kernel
+
+_TOLERANCE = 0.01  # of all weights, by which zeros may miss what was asked
 
 
 class Pruner:
@@ -98,6 +101,8 @@ class Pruner:
             new = pruned(
                 [part.of(scores) for part in group.parts], parts, zeros, self.granularity
             )
+            if plan.progress(position) == 1:
+                self._warn_if_missed(group, zeros, parts, new)
             _write(parts, new)
         if exchange and self.regrow is not None:
             share = self.regrow.fraction_at(plan.progress(position))
@@ -107,6 +112,23 @@ class Pruner:
             for group in self._groups:
                 self._exchange(group, share, masks, scores, potentials)
         self.held.assign(masks, reset_moments=self.reset_moments)
+
+    def _warn_if_missed(
+        self, group: Group, wanted: int, old: list[Mask], new: list[Mask]
+    ) -> None:
+        """Warns of final masks that large blocks, or few weights, keep off the mark."""
+        size = sum(mask.size for mask in new)
+        before, zeros = (sum(int((~m).sum()) for m in masks) for masks in (old, new))
+        tolerance = _TOLERANCE * size
+        # That more were masked already is no fault of this run.
+        if zeros < wanted - tolerance or zeros > max(before, wanted + tolerance):
+            paths = [self._kernels[part.kernel].variable.path for part in group.parts]
+            warnings.warn(
+                f"The final masks of {paths} have {zeros / size:.1%} zeros instead of "
+                f"{group.sparsity:.1%}: only whole blocks go, and each kernel keeps one "
+                "or one weight. Choose smaller blocks, or another sparsity.",
+                stacklevel=2,
+            )
 
     def _exchange(
         self,
