@@ -115,8 +115,9 @@ def benchmarks(page: str) -> str:
 def experiments(page: str) -> str:
     """The page of experiments, likewise."""
     import results
+    import summary
 
-    made = {"geometry_search": front}
+    made = {"geometry_search": front, "summary": lambda name: summary.summary(RESULTS)}
     return marked(page, lambda name: made.get(name, results.report)(name))
 
 
@@ -169,9 +170,15 @@ def main() -> None:
         path = HERE / name
         path.write_text(make(path.read_text()))
     import draw_results
+    import search_geometry
 
     for name in re.findall(r"\(images/results_(\w+)\.png\)", path.read_text()):
         draw_results.draw(name, HERE / "images" / f"results_{name}.png")
+    trials = [
+        row | {name: float(row[name]) for name in ("sparsity", "error")}
+        for row in read(RESULTS / "geometry_search.csv")
+    ]
+    search_geometry.draw(trials, HERE / "images" / "geometry_search.png")
 
 
 if __name__ == "__main__":

@@ -41,16 +41,13 @@ def draw(name: str, path: pathlib.Path) -> None:
     }
     picture, axes = _axes(len(panels))
     names = dict.fromkeys(name for settings in panels.values() for name in settings)
-    colors = dict(zip(names, itertools.cycle(plt.get_cmap("tab20").colors)))
+    palette = plt.get_cmap("tab10" if len(names) <= 10 else "tab20").colors
+    colors = dict(zip(names, itertools.cycle(palette)))
     for axis, (title, settings) in zip(axes, panels.items(), strict=True):
         LINES[said["plot"]](axis, settings, colors)
         words = ", ".join(described(*pair) for pair in zip(by, title, strict=True))
         axis.set_title(words, fontsize=8)
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter("{x:g}")
-        # Between powers of ten where there is room.
-        minor = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5))
-        axis.yaxis.set_minor_formatter(minor)
+        logarithmic(axis)
         axis.tick_params(which="both", labelsize=7)
     axes[0].set_ylabel("error", fontsize=8)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -59,13 +56,22 @@ def draw(name: str, path: pathlib.Path) -> None:
     plt.close(picture)
 
 
+def logarithmic(axis: Any) -> None:
+    """Errors of many sizes, with plain numbers."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    # Between powers of ten where there is room.
+    minor = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5))
+    axis.yaxis.set_minor_formatter(minor)
+
+
 def _axes(panels: int) -> tuple[Any, list[Any]]:
     wide = min(panels, 4)
     tall = -(-panels // wide)
     picture, axes = plt.subplots(
         tall,
         wide,
-        figsize=(3.4 * wide, 2.7 * tall + 0.6),
+        figsize=(max(3.4 * wide, 6.8), 2.7 * tall + 0.6),  # room for the legend
         squeeze=False,
         sharey=True,
         layout="constrained",

@@ -6,6 +6,7 @@ prints Markdown. `[report]` in the TOML file says how:
 
     [report]
     by = ["sparsity", "scope"]   # a part of its own for each of their values
+    about = "learned places"     # optional: for `summary.py`
     across = "task"              # optional: a column for each, settings in lines
     right = {HeadDirection = "circle"}  # of those: what to compare with all others
     own = true                   # optional: that is called "own" where it is used
@@ -136,8 +137,8 @@ def cases(rows: list[Row], said: set[str], column: str = "error") -> Cases:
 
 
 def decimals(value: float) -> int:
-    """Places after the point that show three digits of a value."""
-    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
+    """Places after the point, one at least, that show three digits of a value."""
+    return max(1, 2 - math.floor(math.log10(abs(value)))) if value else 2
 
 
 def mean(values: dict[int, float]) -> str:
@@ -160,7 +161,7 @@ def difference(ours: dict[int, float], theirs: dict[int, float]) -> str:
         return ""
     low, high = interval(gains)
     places = decimals(statistics.fmean(ours.values()))
-    return f"{gains.mean():+.{places}f} [{low:+.{places}f}, {high:+.{places}f}]"
+    return f"{gains.mean():+z.{places}f} [{low:+z.{places}f}, {high:+z.{places}f}]"
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -172,14 +173,20 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return found.confidence_interval
 
 
+def even(rows: list[Row], said: set[str]) -> tuple[list[int], list[list[float]]]:
+    """Seeds, and their errors in each setting that has as many as any other."""
+    found = cases(rows, said).values()
+    most = max(map(len, found), default=0)
+    whole = [values for values in found if len(values) == most]
+    seeds = sorted(set.intersection(*map(set, whole))) if whole else []
+    return seeds, [[values[seed] for seed in seeds] for values in whole]
+
+
 def alike(rows: list[Row], said: set[str]) -> str:
     """How likely penalties that do not differ have ranks as different as these."""
-    penalties = [row for row in rows if row["control"] != "none"]
-    found = cases(penalties, said)
-    seeds = set.intersection(*map(set, found.values())) if found else set()
-    if len(found) < FEWEST or len(seeds) < FEWEST:
+    seeds, errors = even([row for row in rows if row["control"] != "none"], said)
+    if len(errors) < FEWEST or len(seeds) < FEWEST:
         return ""
-    errors = [[values[seed] for seed in sorted(seeds)] for values in found.values()]
     outcome = permutation_test(
         tuple(rankdata(errors, axis=0)),
         lambda *ranks, axis: np.var(np.mean(ranks, axis=axis), axis=0),
@@ -275,7 +282,7 @@ def percent(logs: list[float]) -> str:
     """The mean of logarithms of ratios, and its interval, as a change in percent."""
     figures = np.expm1([np.mean(logs), *interval(np.array(logs))]) * 100
     places = 1 if np.abs(figures).max() < 20 else 0
-    return "{0:+.{3}f} [{1:+.{3}f}, {2:+.{3}f}]".format(*figures, places)
+    return "{0:+z.{3}f} [{1:+z.{3}f}, {2:+z.{3}f}]".format(*figures, places)
 
 
 def drawn(lines: list[list[str]]) -> str:
@@ -305,19 +312,12 @@ def is_uneven(row: Row) -> bool:
 def report(name: str, results: pathlib.Path = RESULTS) -> str:
     """The whole table of a TOML file, as Markdown."""
     said = declaration(name).get("report", {})
-    rows = read(results / f"{name}.csv")
-    shown = list(map(settled, rows)) if said.get("settled") else rows
-    if said.get("own"):
-        shown = [owned(row, said["right"]) for row in shown]
-    if "placeless" in said:
-        known = read(results / f"{said['placeless']}.csv")
-        shown = shown + placeless(known, rows, said["by"])
+    by = said.get("by", [])
+    shown = prepared(name, said, results)
     text, names = [], varied(shown)
-    for values, part in parts(shown, said.get("by", [])).items():
-        pairs = zip(said.get("by", []), values, strict=True)
-        words = [described(column, value) for column, value in pairs]
-        title = ", ".join([*words, *missed(part)])
-        text.append(f"**{title[:1].upper()}{title[1:]}**" if title else "")
+    for values, part in parts(shown, by).items():
+        words = title(by, values, part)
+        text.append(f"**{words[:1].upper()}{words[1:]}**" if words else "")
         if "across" in said:
             text.append(matrix(part, names, said["across"]))
         else:
@@ -326,7 +326,26 @@ def report(name: str, results: pathlib.Path = RESULTS) -> str:
             text.append(against(part, names, said["across"], said["right"]))
         if said.get("matrices") and any(map(is_uneven, part)):
             text.append(matrices(part, names))
+    rows = read(results / f"{name}.csv")
     return "\n\n".join([*filter(None, text), origin(name, rows)])
+
+
+def prepared(name: str, said: dict[str, Any], results: pathlib.Path) -> list[Row]:
+    """The rows of a table as its report shows them."""
+    rows = read(results / f"{name}.csv")
+    shown = list(map(settled, rows)) if said.get("settled") else rows
+    if said.get("own"):
+        shown = [owned(row, said["right"]) for row in shown]
+    if "placeless" in said:
+        known = read(results / f"{said['placeless']}.csv")
+        shown = shown + placeless(known, rows, said["by"])
+    return shown
+
+
+def title(by: list[str], values: tuple[str, ...], part: list[Row]) -> str:
+    """The values of some columns in words, and what is reached of them."""
+    words = [described(*pair) for pair in zip(by, values, strict=True)]
+    return ", ".join([*words, *missed(part)])
 
 
 def missed(rows: list[Row]) -> list[str]:

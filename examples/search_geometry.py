@@ -113,10 +113,7 @@ def penalty(row: Row) -> str:
 
 def draw(rows: list[Row], path: pathlib.Path) -> None:
     """Error against zeros, and the front."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from draw_results import logarithmic, plt
 
     picture, axis = plt.subplots(figsize=(5.4, 3.6), layout="constrained")
     colors = {"geometry": "#d1495b", "l1": "#1f2a44", "none": "#9aa3b5"}
@@ -136,15 +133,11 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         linewidth=0.8,
         label="Pareto front",
     )
-    axis.set(
-        xscale="log",
-        yscale="log",
-        xlabel="% of weights kept",
-        ylabel="error in degrees",
-    )
+    axis.set(xscale="log", xlabel="% of weights kept", ylabel="error in degrees")
+    logarithmic(axis)
     levels = sorted({100 * (1 - row["sparsity"]) for row in rows})
     axis.set_xticks(levels, [f"{level:.0f}" for level in levels], minor=False)
-    axis.minorticks_off()
+    axis.xaxis.minorticks_off()
     axis.legend(frameon=False, fontsize=8)
     picture.savefig(path, dpi=120)
 

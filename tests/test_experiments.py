@@ -401,6 +401,40 @@ def test_whether_penalties_differ_is_friedmans_question(effect):
     assert results.alike(rows[:24], set()) == "", "two penalties have a difference"
 
 
+def test_the_summary_pools_what_has_as_many_seeds():
+    """Geometric means over settings, each against each of the same seed."""
+    import summary
+
+    errors = {"circle": (1, 4, 5), "torus": (9, 1, 5), "sphere": (1e9,)}
+    rows = [
+        made_up_row(manifold=manifold, seed=seed, error=error)
+        for manifold, found in errors.items()
+        for seed, error in enumerate(found)
+    ]
+    for control, factor in (("none", 4), ("l1", 4), ("permuted", 1)):
+        found = [factor * error for error in (3, 2, 5)]
+        rows += [
+            made_up_row(control=control, seed=seed, error=error)
+            for seed, error in enumerate(found)
+        ]
+    dense = [made_up_row(control="none", seed=0, error=0.5)]
+    line = summary.Line.of("task", rows, dense)
+    name, seeds, *shown, chance = line.cells()
+    assert line.verdict() == (True, True), "ahead in every seed"
+    assert (name, seeds) == ("task", "3")
+    assert shown[0] == "0.500"
+    assert [mean.split(" ± ")[0] for mean in shown[1:4]] == ["13.3", "6.67", "3.33"]
+    half, quarter = "-50 [-50, -50]", "-75 [-75, -75]"
+    assert shown[4:] == [half, quarter, half]
+    assert 0 < float(chance) <= 1
+    assert summary.spaced("HeadDirection") == "Head direction"
+    verdicts = 3 * [(True, True)] + 2 * [(False, False)] + [(True, False)]
+    assert summary.counted(verdicts) == (
+        "Geometry has the lower error in 4 of 6 lines, with an interval without zero in "
+        "3, and the higher in 2, with one in 0."
+    )
+
+
 def test_a_title_says_what_large_blocks_reach():
     row = {"select": "recurrent", "sparsity": "0.98"}
     zeros = {"rnn/kernel": 0.0, "rnn/recurrent_kernel": 0.9375, "total": 0.9}
