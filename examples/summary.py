@@ -35,7 +35,6 @@ from scipy.stats import gmean
 
 TABLES = (
     "navigation",
-    "navigation_wide",
     "adding",
     "manifolds",
     "learned_manifolds",
