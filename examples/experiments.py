@@ -250,8 +250,10 @@ class Experiment(abc.ABC):
             found["lottery error"] = self._fit(ticket, [], verbose)[-1]
         report = km.sparsity(model)
         zeros = {r.label: round(r.sparsity, 5) for r in (*report.rows, report.total)}
+        reach = [r.distance / r.distance_before for r in report.rows if r.distance]
         found |= {
             "zeros": json.dumps(zeros),
+            "reach": round(float(np.mean(reach)), 4) if reach else "",
             "seconds": round(time.time() - start, 1),
             "peak MiB": provenance.peak_memory(),
             "backend": keras.backend.backend(),

@@ -59,6 +59,8 @@ WORDS = {
 }
 # Within which a name must say what differs.
 PART = ["task", "control", "sparsity", "block", "scope", "select", "schedule", "end"]
+TICKETS = "fresh weights, same mask"
+REACH = "mean distance, of all = 1"
 FEWEST = 3  # seeds of which a difference is shown
 PERMUTATIONS = 2000
 MISSED = 0.005  # by which zeros may differ from what was asked before a title says so
@@ -206,8 +208,9 @@ def settings(rows: list[Row], said: set[str], report: Row | None = None) -> str:
     sign, compared = ("% to", ratio) if report.get("relative") else ("−", difference)
     last = cases(rows, said)
     columns = {"error at target": "at the final mask"}
-    if any(row.get("lottery error") for row in rows):
-        columns["lottery error"] = "fresh weights, same mask"
+    for column, head in (("lottery error", TICKETS), ("reach", REACH)):
+        if all(row.get(column) for row in rows):
+            columns[column] = head
     others = {column: cases(rows, said, column) for column in columns}
     controls = [
         name

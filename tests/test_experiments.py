@@ -186,6 +186,16 @@ def test_lottery_trains_fresh_weights_too():
     assert row["lottery error"] != row["error"]
 
 
+def test_a_row_says_how_far_what_is_kept_reaches():
+    one = task("HeadDirection")(units=16, batches=2, epochs=2, steps=4, manifold="circle")
+    model, row = one.run()
+    kept = keras.ops.convert_to_numpy(model.get_layer("rnn").cell.recurrent_kernel) != 0
+    distances = one.penalty().distances((16, 16))
+    expected = distances[kept].mean() / distances.mean()
+    assert row["reach"] == pytest.approx(expected, abs=1e-4)
+    assert dataclasses.replace(one, control="none").run()[1]["reach"] == ""
+
+
 @pytest.mark.parametrize("control", experiments.CONTROLS)
 def test_networks_are_saved_with_each_penalty(control, tmp_path):
     small = {"units": 8, "batches": 1, "epochs": 2, "steps": 3}
