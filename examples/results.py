@@ -151,6 +151,11 @@ def mean(values: dict[int, float]) -> str:
     return shown if len(found) == 1 else f"{shown} ± {statistics.stdev(found):.{places}f}"
 
 
+def log_ratios(ours: dict[int, float], theirs: dict[int, float]) -> list[float]:
+    """The logarithms of the ratios of the seeds that both have."""
+    return [math.log(a / b) for a, b in paired(ours, theirs)]
+
+
 def paired(ours: dict[int, float], theirs: dict[int, float]) -> list[tuple[float, float]]:
     """The figures of the seeds that both have."""
     return [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
@@ -264,7 +269,7 @@ def against(rows: list[Row], said: set[str], across: str, right: dict[str, str])
             name: difference(found[own], values) for name, values in others.items()
         }
         for name, values in others.items():
-            ratios[name] += [math.log(a / b) for a, b in paired(found[own], values)]
+            ratios[name] += log_ratios(found[own], values)
     if not any(any(column.values()) for column in columns.values()):
         return ""
     columns["all, in percent"] = {name: percent(logs) for name, logs in ratios.items()}
@@ -277,7 +282,7 @@ def against(rows: list[Row], said: set[str], across: str, right: dict[str, str])
 
 def ratio(ours: dict[int, float], theirs: dict[int, float]) -> str:
     """The paired ratios over seeds, for errors of many sizes."""
-    logs = [math.log(a / b) for a, b in paired(ours, theirs)]
+    logs = log_ratios(ours, theirs)
     return percent(logs) if len(logs) >= FEWEST else ""
 
 

@@ -7,7 +7,6 @@ penalty, is the geometric mean over their settings. Changes are geometric means 
 paired by seed, in percent, with the 95 % interval by bootstrap over seeds.
 """
 
-import math
 import pathlib
 import re
 from collections import Counter
@@ -22,8 +21,8 @@ from results import (
     drawn,
     even,
     interval,
+    log_ratios,
     mean,
-    paired,
     parts,
     prepared,
     ratio,
@@ -103,7 +102,7 @@ class Line:
 
     def verdict(self) -> tuple[bool, bool]:
         """Whether geometry is ahead of its controls, and whether the interval says so."""
-        logs = [math.log(a / b) for a, b in paired(self.geometry, self.controls)]
+        logs = log_ratios(self.geometry, self.controls)
         low, high = interval(np.array(logs))
         return sum(logs) < 0, low > 0 or high < 0
 
