@@ -59,9 +59,9 @@ class Experiment(abc.ABC):
         CONTROLS,
     )
     manifold: str = option(
-        "torus", "one of " + ", ".join([*km.manifolds.names, *MANIFOLDS])
+        "torus", "one of " + ", ".join([*km.manifolds.names(), *MANIFOLDS])
     )
-    inhibitor: str = option("dog", "one of " + ", ".join(km.inhibitors.names))
+    inhibitor: str = option("dog", "one of " + ", ".join(km.inhibitors.names()))
     density: float = option(
         0.1, "fraction of pairs within the inhibitor's length; 0 for the authors' scale"
     )
@@ -74,7 +74,7 @@ class Experiment(abc.ABC):
     block: str = option("", "as in 8x16: inputs and outputs of blocks to prune at once")
     scope: str = option("global", "within which weights compete: global, layer, erk")
     select: str = option("kernels", "what is pruned: kernels, or recurrent")
-    schedule: str = option("cubic", "one of " + ", ".join(km.schedules.names))
+    schedule: str = option("cubic", "one of " + ", ".join(km.schedules.names()))
     end: float = option(2 / 3, "fraction of the epochs at which the sparsity is reached")
     epochs: int = option(30, "of training; after each the error is measured")
     learning_rate: float = option(1e-3, "of Adam")

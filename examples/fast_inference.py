@@ -85,7 +85,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--manifold", default="circle", help="one of " + ", ".join(km.manifolds.names))
+    add("--manifold", default="circle", help="one of " + ", ".join(km.manifolds.names()))
     add("--strength", type=float, default=1e-2, help="of the penalty's mean")
     add("--sparsity", type=float, default=0.9, help="fraction of zeros at the end")
     add("--block", type=int, nargs=2, default=[16, 64], help="inputs and outputs")

@@ -135,7 +135,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", type=pathlib.Path, default=DEFAULT_TEXT, help="text file or folder")
-    add("--manifold", default="euclidean", help="one of " + ", ".join(km.manifolds.names))
+    add(
+        "--manifold",
+        default="euclidean",
+        help="one of " + ", ".join(km.manifolds.names()),
+    )
     add(
         "--inhibitor",
         default="diffusion",

@@ -43,15 +43,36 @@ def _plain(value: Any) -> Any:
 
 
 class Registry(Generic[T]):
-    """The names of one kind of object, such as "manifold"."""
+    """One idiom for each family of objects: `get`, `names` and `register`.
 
-    def __init__(self, kind: str, base: type[T]) -> None:
+    Args:
+        kind: What users call one of the family, such as "manifold".
+        base: The class that all of the family have in common.
+        adapt: What else may be typed: makes an object of the family of it, or returns
+            None where it cannot.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        base: type[T],
+        adapt: Callable[[Any], T | None] = lambda value: None,
+    ) -> None:
         self.kind = kind
         self.base = base
+        self.adapt = adapt
         self.classes: dict[str, type[T]] = {}
 
+    def names(self) -> list[str]:
+        """Returns the known names, sorted."""
+        return sorted(self.classes)
+
     def register(self, *names: str) -> Callable[[type[T]], type[T]]:
-        """A class decorator: makes a class known by `names` and to `keras.saving`."""
+        """Returns a class decorator that makes a class known, to `keras.saving` too.
+
+        Args:
+            *names: What users may type for it.
+        """
 
         def decorate(cls: type[T]) -> type[T]:
             self.classes.update(dict.fromkeys(names, cls))
@@ -62,7 +83,7 @@ class Registry(Generic[T]):
         return decorate
 
     def get(self, identifier: Any) -> T:
-        """An instance from an instance, a name or a configuration.
+        """Returns an object from itself, its name or its configuration.
 
         Raises:
             TypeError: If `identifier` is none of the three.
@@ -71,18 +92,19 @@ class Registry(Generic[T]):
         if isinstance(identifier, self.base):
             return identifier
         if isinstance(identifier, dict):
-            return self._checked(keras.saving.deserialize_keras_object(identifier))
+            return self._check(keras.saving.deserialize_keras_object(identifier))
         if isinstance(identifier, str):
-            return self._from_name(identifier)
-        return self._checked(identifier)
+            return self._create(identifier)
+        adapted = self.adapt(identifier)
+        return self._check(identifier) if adapted is None else adapted
 
-    def _from_name(self, name: str) -> T:
+    def _create(self, name: str) -> T:
         if name not in self.classes:
             close = difflib.get_close_matches(name.lower(), self.classes, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
                 f"Unknown {self.kind} {name!r}.{hint} Known names: "
-                f"{sorted(self.classes)}. You can also pass a "
+                f"{self.names()}. You can also pass a "
                 f"{self.base.__name__} instance."
             )
         cls = self.classes[name]
@@ -93,13 +115,13 @@ class Registry(Generic[T]):
             )
         return cls()
 
-    def _checked(self, value: Any) -> T:
+    def _check(self, value: Any) -> T:
         if not isinstance(value, self.base):
             is_class = isinstance(value, type) and issubclass(value, self.base)
             hint = f" Did you mean {value.__name__}(...)?" if is_class else ""
             came = value.__name__ if is_class else f"{value!r}"
             raise TypeError(
-                f"`{self.kind}` must be a name from {sorted(self.classes)}, a "
+                f"`{self.kind}` must be a name from {self.names()}, a "
                 f"{self.base.__name__} instance, or its config.{hint} Received: {came} "
                 f"(of type {type(value).__name__})"
             )

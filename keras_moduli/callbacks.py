@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks, _optimizers, penalties, schedules
+from keras_moduli import _checks, _keras_private, penalties, schedules
 from keras_moduli.layers import NeuronEmbedding, neuron_embeddings
 from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.regularizers import KernelPenalty, ModuliRegularizer, geometry_of
@@ -123,8 +123,10 @@ class GeometrySchedule(keras.callbacks.Callback):
 
     def _set_plasticity(self, embedding: NeuronEmbedding, *, frozen: bool) -> None:
         if frozen and float(ops.convert_to_numpy(embedding.plasticity.value)) > 0:
-            optimizer = _optimizers.of_variable(self.model.optimizer, embedding.points)
-            for state in _optimizers.slots(optimizer, embedding.points):
+            optimizer = _keras_private.find_optimizer(
+                self.model.optimizer, embedding.points
+            )
+            for state in _keras_private.iterate_slots(optimizer, embedding.points):
                 state.assign(ops.zeros_like(state.value))  # momentum would drift on
             if getattr(optimizer, "weight_decay", None):
                 warnings.warn(

@@ -13,9 +13,9 @@ from typing import Any, Self, final
 from keras import ops
 
 from keras_moduli import _checks, manifolds
-from keras_moduli._numerics import sqrt
 from keras_moduli._registry import Configuration, Registry
 from keras_moduli.manifolds import Manifold
+from keras_moduli.numerics import sqrt
 
 __all__ = [
     "Constant",
@@ -26,6 +26,8 @@ __all__ = [
     "Inhibitor",
     "Ripple",
     "get",
+    "names",
+    "register",
 ]
 
 Tensor = Any
@@ -34,7 +36,7 @@ Tensor = Any
 class Inhibitor(Configuration, abc.ABC):
     """A cost f(d) ≥ 0, as a function of the squared distance d².
 
-    To write your own, make a frozen dataclass of it and define `_cost`.
+    To write your own, make a frozen dataclass of it and define `compute_cost`.
 
     Inhibitors with a length have `for_density(manifold, density)`, which chooses it so
     that a fraction of all pairs of neurons is cheap. Use it whenever manifolds are
@@ -46,7 +48,7 @@ class Inhibitor(Configuration, abc.ABC):
     """
 
     @abc.abstractmethod
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         """f(√s) for a tensor s ≥ 0."""
 
     @final
@@ -59,11 +61,12 @@ class Inhibitor(Configuration, abc.ABC):
         Returns:
             Tensor of the same shape, with finite gradients everywhere.
         """
-        return self._cost(ops.convert_to_tensor(squared_distance))
+        return self.compute_cost(ops.convert_to_tensor(squared_distance))
 
 
 _registry = Registry("inhibitor", Inhibitor)  # type: ignore[type-abstract]
-names = _registry.classes
+names = _registry.names
+register = _registry.register
 
 
 def get(identifier: str | dict[str, Any] | Inhibitor) -> Inhibitor:
@@ -100,7 +103,7 @@ class Constant(Inhibitor):
     def __post_init__(self) -> None:
         self._set(value=_checks.real("value", self.value, minimum=0.0))
 
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         return ops.full_like(squared_distance, self.value)
 
 
@@ -109,7 +112,7 @@ class Constant(Inhibitor):
 class Identity(Inhibitor):
     """f(d) = d: wire length."""
 
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         return sqrt(squared_distance)
 
 
@@ -118,7 +121,7 @@ class Identity(Inhibitor):
 class Diffusion(Inhibitor):
     """f(d) = d², the paper's "diffusion"."""
 
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         return squared_distance
 
 
@@ -155,7 +158,7 @@ class Gaussian(Inhibitor):
         length = manifolds.get(manifold).natural_length(1 - density)
         return cls(amplitude, length**2 / math.log(2))
 
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         return self.amplitude * ops.exp(-squared_distance / self.width)
 
 
@@ -247,7 +250,7 @@ class DifferenceOfGaussians(Inhibitor):
         square = self.cheapest_distance**2
         return math.exp(-square / self.wide) - math.exp(-square / self.narrow)
 
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         bracket = ops.exp(-squared_distance / self.wide) - ops.exp(
             -squared_distance / self.narrow
         )
@@ -287,6 +290,6 @@ class Ripple(Inhibitor):
         length = manifolds.get(manifold).natural_length(density)
         return cls(amplitude, math.pi / length)
 
-    def _cost(self, squared_distance: Tensor) -> Tensor:
+    def compute_cost(self, squared_distance: Tensor) -> Tensor:
         wave = ops.cos(self.frequency * sqrt(squared_distance))
         return self.amplitude / 2 * (1.0 + wave)

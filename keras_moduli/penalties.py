@@ -13,9 +13,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli._numerics import absolute, expm
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
+from keras_moduli.numerics import absolute, expm
 
 __all__ = [
     "coefficients",

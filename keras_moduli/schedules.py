@@ -8,18 +8,27 @@ from typing import Any, final
 from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
 
-__all__ = ["Constant", "Cubic", "Linear", "OneShot", "Schedule", "get"]
+__all__ = [
+    "Constant",
+    "Cubic",
+    "Linear",
+    "OneShot",
+    "Schedule",
+    "get",
+    "names",
+    "register",
+]
 
 
 class Schedule(Configuration, abc.ABC):
     """The fraction of the final sparsity, as a function of progress in [0, 1].
 
-    To write your own, make a frozen dataclass of it and define `_fraction`, or pass any
-    function of progress where a schedule is expected.
+    To write your own, make a frozen dataclass of it and define `compute_fraction`, or
+    pass any function of progress where a schedule is expected.
     """
 
     @abc.abstractmethod
-    def _fraction(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         """The fraction at a progress strictly between 0 and 1, or at its ends."""
 
     @final
@@ -29,11 +38,16 @@ class Schedule(Configuration, abc.ABC):
         Args:
             progress: 0 at the begin of pruning, 1 at its end; clipped to that range.
         """
-        return self._fraction(min(max(progress, 0.0), 1.0))
+        return self.compute_fraction(min(max(progress, 0.0), 1.0))
 
 
-_registry = Registry("schedule", Schedule)  # type: ignore[type-abstract]
-names = _registry.classes
+def _adapt(value: Any) -> Any:
+    return value if callable(value) and not isinstance(value, type) else None
+
+
+_registry = Registry("schedule", Schedule, _adapt)  # type: ignore[type-abstract]
+names = _registry.names
+register = _registry.register
 
 
 def get(
@@ -55,8 +69,6 @@ def get(
     >>> km.schedules.get("linear")(0.25)
     0.25
     """
-    if callable(identifier) and not isinstance(identifier, type):
-        return identifier
     return _registry.get(identifier)
 
 
@@ -65,7 +77,7 @@ def get(
 class Constant(Schedule):
     """All of it at once, at the begin of pruning."""
 
-    def _fraction(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         return 1.0
 
 
@@ -74,7 +86,7 @@ class Constant(Schedule):
 class OneShot(Schedule):
     """All of it at once, at the end of pruning."""
 
-    def _fraction(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         return float(progress >= 1.0)
 
 
@@ -92,7 +104,7 @@ class Linear(Schedule):
     def __post_init__(self) -> None:
         self._set(initial=_initial(self.initial))
 
-    def _fraction(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         return 1.0 - (1.0 - self.initial) * (1.0 - progress)
 
 
@@ -112,7 +124,7 @@ class Cubic(Schedule):
     def __post_init__(self) -> None:
         self._set(initial=_initial(self.initial))
 
-    def _fraction(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         return 1.0 - (1.0 - self.initial) * (1.0 - progress) ** 3
 
 

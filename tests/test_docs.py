@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import keras_moduli as km
+from keras_moduli import inhibitors
+from keras_moduli.manifolds import _base as manifolds
 from tests.backends import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -35,8 +37,8 @@ def test_code_on_pages_runs(page, tmp_path, monkeypatch):
 
 def test_readme_names_everything_that_has_a_name():
     text = (ROOT / "README.md").read_text()
-    for name in [*km.manifolds.names, *km.inhibitors.names]:
-        cls = (km.manifolds.names | km.inhibitors.names)[name].__name__
+    for name in [*km.manifolds.names(), *km.inhibitors.names()]:
+        cls = (manifolds._registry.classes | inhibitors._registry.classes)[name].__name__
         assert (
             f"`{name}`" in text
             or f"`{cls}`" in text

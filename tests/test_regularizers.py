@@ -133,7 +133,7 @@ def test_gradient_is_the_signed_coefficient_and_zero_at_zero():
 
 @given(
     manifold=st.sampled_from(["torus", "sphere", "klein_bottle"]),
-    inhibitor=st.sampled_from(sorted(km.inhibitors.names)),
+    inhibitor=st.sampled_from(sorted(km.inhibitors.names())),
     power=st.integers(1, 3),
     reduction=st.sampled_from(["sum", "mean"]),
     seeds=st.tuples(st.integers(0, 2**32 - 1), st.none() | st.integers(0, 9)),

@@ -112,10 +112,10 @@ class Watched(km.manifolds.Euclidean):
 
     pairs: ClassVar[list[int]] = []
 
-    def _squared_distance(self, x, y):
+    def compute_squared_distance(self, x, y):
         shape = np.broadcast_shapes(tuple(x.shape), tuple(y.shape))
         self.pairs.append(math.prod(shape[:-1]))
-        return super()._squared_distance(x, y)
+        return super().compute_squared_distance(x, y)
 
 
 def fixed(units):

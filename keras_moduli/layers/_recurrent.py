@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from keras_moduli import _checks, inhibitors, manifolds
+from keras_moduli import _checks, _keras_private, inhibitors, manifolds
 from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.layers._embedding import NeuronEmbedding
@@ -242,10 +242,6 @@ def shared_embedding(name: str, value: Any) -> NeuronEmbedding:
 
 
 def shared_config(embedding: NeuronEmbedding) -> dict[str, Any]:
-    """The config of an embedding, by which a saved model knows it again.
-
-    Keras marks the second object that holds a shared one, and the first only if nobody
-    has copied its config in the meantime, which Keras itself does. So both are marked.
-    """
-    config: dict[str, Any] = keras.saving.serialize_keras_object(embedding)
-    return config | {"shared_object_id": id(embedding)}
+    """The config of an embedding, by which a saved model knows it again."""
+    config = keras.saving.serialize_keras_object(embedding)
+    return _keras_private.mark_shared(config, embedding)

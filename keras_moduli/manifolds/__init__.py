@@ -6,14 +6,12 @@ neural networks", 2024, and the textbook forms that are exact to rounding.
 """
 
 from keras_moduli.manifolds import _composite, _curved, _flat
-from keras_moduli.manifolds._base import Manifold, get, registry
+from keras_moduli.manifolds._base import Manifold, get, names, register
 from keras_moduli.manifolds._composite import *
 from keras_moduli.manifolds._curved import *
 from keras_moduli.manifolds._flat import *
 
-__all__ = ["Manifold", "get", "names"]
+__all__ = ["Manifold", "get", "names", "register"]
 __all__ += _composite.__all__
 __all__ += _curved.__all__
 __all__ += _flat.__all__
-
-names = registry.classes

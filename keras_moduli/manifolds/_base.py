@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks, _numerics
+from keras_moduli import _checks, numerics
 from keras_moduli._ordering import hilbert_order
 from keras_moduli._registry import Configuration, Registry
 
@@ -21,8 +21,8 @@ class Manifold(Configuration, abc.ABC):
     """A metric space whose points are the last axis of a tensor.
 
     To write your own, make a frozen dataclass of it and define `ambient_dim`,
-    `project`, `_squared_distance`, `_draw` and `_chart`; distances, sampling, ordering,
-    equality and saving follow:
+    `project`, `compute_squared_distance`, `draw` and `chart`, with the roots and norms of
+    `keras_moduli.numerics`; distances, sampling, ordering, equality and saving follow:
 
     >>> import dataclasses, keras, keras_moduli as km
     >>> @keras.saving.register_keras_serializable("docs")
@@ -32,11 +32,11 @@ class Manifold(Configuration, abc.ABC):
     ...     ambient_dim = 1
     ...     def project(self, points):
     ...         return keras.ops.clip(points, 0.0, self.length)
-    ...     def _squared_distance(self, x, y):
+    ...     def compute_squared_distance(self, x, y):
     ...         return keras.ops.square(x - y)[..., 0]
-    ...     def _draw(self, n, rng):
+    ...     def draw(self, n, rng):
     ...         return rng.uniform(0.0, self.length, (n, 1))
-    ...     def _chart(self, points):
+    ...     def chart(self, points):
     ...         return points
     >>> Line().sample(5).shape
     (5, 1)
@@ -65,15 +65,15 @@ class Manifold(Configuration, abc.ABC):
         """
 
     @abc.abstractmethod
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         """d(x, y)² over the last axis of two broadcastable tensors of one float type."""
 
     @abc.abstractmethod
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         """Random points, an array of shape (n, ambient_dim)."""
 
     @abc.abstractmethod
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         """Coordinates (n, k), about one to one, that a space-filling curve follows."""
 
     @final
@@ -93,7 +93,7 @@ class Manifold(Configuration, abc.ABC):
         """
         x, y = self._points("x", x), self._points("y", y)
         dtype = keras.backend.result_type(x.dtype, y.dtype)
-        return self._squared_distance(ops.cast(x, dtype), ops.cast(y, dtype))
+        return self.compute_squared_distance(ops.cast(x, dtype), ops.cast(y, dtype))
 
     @final
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Manifold(Configuration, abc.ABC):
 
         Takes and returns the same shapes as `squared_distance`.
         """
-        return _numerics.sqrt(self.squared_distance(x, y))
+        return numerics.sqrt(self.squared_distance(x, y))
 
     @final
     def pairwise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -134,7 +134,7 @@ class Manifold(Configuration, abc.ABC):
         """
         n = _checks.integer("n", n, minimum=1)
         rng = np.random.RandomState(_checks.seed("seed", seed))
-        points = self._draw(n, rng)
+        points = self.draw(n, rng)
         return points[self.order(points)]
 
     @final
@@ -149,7 +149,7 @@ class Manifold(Configuration, abc.ABC):
         """
         points = _checks.array(points)
         self._check_shape("points", points)
-        return hilbert_order(self._chart(points))
+        return hilbert_order(self.chart(points))
 
     @final
     def natural_length(self, density: float = 0.1) -> float:
@@ -190,8 +190,9 @@ def _sampled_distances(manifold: Manifold) -> Array:
     return table[np.triu_indices(len(points), 1)].astype(np.float64)
 
 
-registry = Registry("manifold", Manifold)  # type: ignore[type-abstract]
-register = registry.register
+_registry = Registry("manifold", Manifold)  # type: ignore[type-abstract]
+names = _registry.names
+register = _registry.register
 
 
 def get(identifier: str | dict[str, Any] | Manifold) -> Manifold:
@@ -211,4 +212,4 @@ def get(identifier: str | dict[str, Any] | Manifold) -> Manifold:
     >>> km.manifolds.get("torus")
     Torus(dim=2, period=10.0)
     """
-    return registry.get(identifier)
+    return _registry.get(identifier)

@@ -71,17 +71,17 @@ class Product(Manifold):
         parts = zip(self.factors, self._parts(points), strict=True)
         return ops.concatenate([factor.project(x) for factor, x in parts], axis=-1)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         weights = self.weights or (1.0,) * len(self.factors)
         parts = zip(weights, self.factors, self._parts(x), self._parts(y), strict=True)
-        return sum(w * m._squared_distance(a, b) for w, m, a, b in parts)
+        return sum(w * m.compute_squared_distance(a, b) for w, m, a, b in parts)
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
-        return np.hstack([factor._draw(n, rng) for factor in self.factors])
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
+        return np.hstack([factor.draw(n, rng) for factor in self.factors])
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         parts = zip(self.factors, self._parts(points), strict=True)
-        return np.hstack([factor._chart(x) for factor, x in parts])
+        return np.hstack([factor.chart(x) for factor, x in parts])
 
 
 @register("finite_metric")
@@ -164,17 +164,17 @@ class FiniteMetric(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return ops.clip(ops.round(points), 0.0, self.size - 1.0)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         row, column = (ops.cast(self.project(p)[..., 0], "int32") for p in (x, y))
         squares = ops.convert_to_tensor(np.square(self._table).ravel(), x.dtype)
         return ops.take(squares, row * self.size + column)
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         rounds = -(-n // self.size)
         elements = np.concatenate([rng.permutation(self.size) for _ in range(rounds)])
         return elements[:n, None].astype(np.float64)
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         """Classical multidimensional scaling to at most three dimensions."""
         squares = np.square(self._table)
         centered = squares - squares.mean(0) - squares.mean(1)[:, None] + squares.mean()

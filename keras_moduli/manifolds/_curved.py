@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks
-from keras_moduli._numerics import angle, line_angle, norm, normalize, squared_norm
 from keras_moduli.manifolds._base import Array, Manifold, Tensor, register
+from keras_moduli.numerics import angle, line_angle, norm, normalize, squared_norm
 
 __all__ = ["PoincareBall", "ProjectiveSpace", "SpecialOrthogonal3", "Sphere"]
 
@@ -47,13 +47,13 @@ class Sphere(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return normalize(points)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         return ops.square(self.radius * angle(normalize(x), normalize(y)))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return _unit(rng.standard_normal((n, self.dim + 1)))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         points = _unit(points)
         longitude = np.arctan2(points[:, 1], points[:, 0])
         # Longitude and height keep areas on S²; higher spheres use their coordinates.
@@ -96,13 +96,13 @@ class ProjectiveSpace(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return normalize(points)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         return ops.square(self.radius * line_angle(normalize(x), normalize(y)))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return _unit(rng.standard_normal((n, self.dim + 1)))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return _hemisphere(points)[:, :-1]
 
 
@@ -137,13 +137,13 @@ class SpecialOrthogonal3(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return normalize(points)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         return ops.square(2.0 * self.scale * line_angle(normalize(x), normalize(y)))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return _unit(rng.standard_normal((n, 4)))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return _hemisphere(points[:, [1, 2, 3, 0]])[:, :-1]
 
 
@@ -194,20 +194,20 @@ class PoincareBall(Manifold):
             outside, points * limit / ops.where(outside, length, 1.0), points
         )
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         c = -self.curvature
         x, y = self.project(x), self.project(y)
         conformal = (1.0 - c * squared_norm(x)) * (1.0 - c * squared_norm(y))
         ratio = math.sqrt(c) * norm(x - y) / ops.sqrt(conformal)
         return ops.square(2.0 / math.sqrt(c) * ops.arcsinh(ratio))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         root = math.sqrt(-self.curvature)
         tangent = rng.standard_normal((n, self.dim))
         length = np.linalg.norm(tangent, axis=1, keepdims=True)
         return np.tanh(root * length / 2) / root * tangent / length
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return points
 
 

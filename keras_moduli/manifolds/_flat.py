@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks
-from keras_moduli._numerics import squared_norm, wrap
 from keras_moduli.manifolds._base import Array, Manifold, Tensor, register
+from keras_moduli.numerics import squared_norm, wrap
 
 __all__ = ["Circle", "Euclidean", "KleinBottle", "MobiusStrip", "Torus"]
 
@@ -41,17 +41,17 @@ class Euclidean(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return points
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         if self.dim > 4:
             return squared_norm(x - y)
         # Written out: a reduction over a short last axis is not vectorized.
         x, y = ops.moveaxis(x, -1, 0), ops.moveaxis(y, -1, 0)
         return sum(ops.square(x[i] - y[i]) for i in range(self.dim))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return rng.standard_normal((n, self.dim))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return points
 
 
@@ -85,13 +85,13 @@ class Circle(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return ops.mod(points, self.circumference)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         return squared_norm(wrap(x - y, self.circumference))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return rng.uniform(0.0, self.circumference, (n, 1))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return points % self.circumference
 
 
@@ -134,13 +134,13 @@ class Torus(Manifold):
     def project(self, points: Tensor) -> Tensor:
         return ops.mod(points, ops.cast(self.period, points.dtype))
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         return squared_norm(wrap(x - y, ops.cast(self.period, x.dtype)))
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return rng.uniform(0.0, self.period, (n, self.dim))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return points % np.asarray(self.period)
 
 
@@ -176,7 +176,7 @@ class KleinBottle(Manifold):
         x, y = _unglide(ops, points, self.period)
         return ops.stack([x, ops.mod(y, self.period)], axis=-1)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         along, difference, total = _glide_offsets(x, y)
         return ops.minimum(
             ops.square(wrap(along, 2 * self.period))
@@ -185,10 +185,10 @@ class KleinBottle(Manifold):
             + ops.square(wrap(total, self.period)),
         )
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return rng.uniform(0.0, self.period, (n, 2))
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         x, y = _unglide(np, points, self.period)
         return np.stack([x, y % self.period], axis=-1)
 
@@ -230,18 +230,18 @@ class MobiusStrip(Manifold):
         x, y = _unglide(ops, points, self.period)
         return ops.stack([x, ops.clip(y, -self.width / 2, self.width / 2)], axis=-1)
 
-    def _squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         along, difference, total = _glide_offsets(x, y)
         return ops.minimum(
             ops.square(wrap(along, 2 * self.period)) + ops.square(difference),
             ops.square(wrap(along - self.period, 2 * self.period)) + ops.square(total),
         )
 
-    def _draw(self, n: int, rng: np.random.RandomState) -> Array:
+    def draw(self, n: int, rng: np.random.RandomState) -> Array:
         high = np.array([self.period, self.width])
         return rng.uniform(0.0, high, (n, 2)) - [0.0, self.width / 2]
 
-    def _chart(self, points: Array) -> Array:
+    def chart(self, points: Array) -> Array:
         return np.stack(_unglide(np, points, self.period), axis=-1)
 
 

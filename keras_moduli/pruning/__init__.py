@@ -3,7 +3,7 @@
 from keras_moduli.pruning._callback import KeepZeros, MagnitudePruning
 from keras_moduli.pruning._lottery import lottery_ticket
 from keras_moduli.pruning._ranking import magnitude_masks
-from keras_moduli.pruning._regrowth import SET, Regrowth, RigL, names
+from keras_moduli.pruning._regrowth import SET, Regrowth, RigL
 from keras_moduli.pruning._scopes import erdos_renyi_kernel
 from keras_moduli.pruning._selection import Skipped, prunable_variables, skipped
 
@@ -17,7 +17,6 @@ __all__ = [
     "erdos_renyi_kernel",
     "lottery_ticket",
     "magnitude_masks",
-    "names",
     "prunable_variables",
     "skipped",
 ]

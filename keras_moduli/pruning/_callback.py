@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_moduli import _optimizers
+from keras_moduli import _backend, _keras_private
 from keras_moduli.pruning import _granularity
 from keras_moduli.pruning._held import held_on
 from keras_moduli.pruning._plan import Plan
@@ -222,7 +222,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         super().set_model(model)
         self.release()
         self._reached: int | None = None
-        if model.built or keras.backend.backend() != "tensorflow":
+        if model.built or not _backend.builds_inside_step():
             self._attach_in_fit()
         else:
             # Another pruner of this list may wait for the weights already.
@@ -260,7 +260,9 @@ class MagnitudePruning(keras.callbacks.Callback):
             # Not read from the optimizer, which on JAX would mean to write back its state
             # before each step.
             done = batch - self._epoch_batch
-            *_, innermost = _optimizers.chain(self._model.optimizer)
+            *_, innermost = _keras_private.iterate_optimizers(
+                _keras_private.peek_model(self).optimizer
+            )
             every = innermost.gradient_accumulation_steps or 1
             self._update_in_fit(self._epoch_step + done // every)
 
@@ -282,7 +284,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.release()
 
     def _attach_in_fit(self) -> None:
-        model = self._model
+        model = _keras_private.peek_model(self)
         try:
             for held in held_on(model.trainable_variables):
                 if held.running:  # of a `fit` that was interrupted
@@ -311,7 +313,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     def _build_then_train(self, iterator: Any) -> Any:
         """The first train function on TensorFlow, where `fit` builds inside the step."""
         inputs = keras.utils.unpack_x_y_sample_weight(iterator.element_spec)[0]
-        self._model(keras.tree.map_structure(_symbolic, inputs))
+        _keras_private.peek_model(self)(keras.tree.map_structure(_symbolic, inputs))
         waiting = list(self._waiting())
         for pruning in waiting:
             pruning._attach_in_fit()
@@ -320,7 +322,7 @@ class MagnitudePruning(keras.callbacks.Callback):
             assert pruning._reached is not None
             pruning.pruner.held.running = True
             pruning.update(pruning._reached)
-        return self._model.train_function(iterator)
+        return _keras_private.peek_model(self).train_function(iterator)
 
     def _waiting(self) -> Iterator["MagnitudePruning"]:
         yield self

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _optimizers as optimizers
+from keras_moduli import _keras_private
 from keras_moduli.pruning._ranking import Mask
 
 Variable = Any
@@ -64,7 +64,7 @@ class HeldMasks:
         self.running = False
         self._active = True
         self._changed = changed
-        self._chain = list(optimizers.chain(optimizer))
+        self._chain = list(_keras_private.iterate_optimizers(optimizer))
         self.masks = [self._add_mask(variable) for variable in variables]
         for variable, mask in zip(self.variables, self.masks, strict=True):
             averages = list(self._slots(variable, averages=True))
@@ -78,7 +78,7 @@ class HeldMasks:
             shape=variable.shape,
             initializer="ones",
             dtype="bool",
-            layout=getattr(variable, "_layout", None),
+            layout=_keras_private.get_sharding(variable),
             name=f"{variable.path.replace('/', '_')}_mask",
         )
 
@@ -133,22 +133,18 @@ class HeldMasks:
         self._changed()
 
     def _slots(self, variable: Variable, *, averages: bool = False) -> Iterator[Variable]:
-        part = optimizers.of_variable(self.optimizer, variable)
-        for state in optimizers.slots(part, variable):
-            if state.path.endswith("_average") == averages:
+        part = _keras_private.find_optimizer(self.optimizer, variable)
+        for state in _keras_private.iterate_slots(part, variable):
+            if _keras_private.is_average(state) == averages:
                 yield state
 
     def untrack(self) -> None:
         """Takes the masks off the optimizer's list of variables."""
-        # Keras has no public way to do that; this and `track` are the only places that
-        # know the private ones.
-        for mask in self.masks:
-            self._chain[-1]._untrack_variable(mask)
+        _keras_private.untrack(self._chain[-1], self.masks)
 
     def track(self) -> None:
         """Puts them on it again."""
-        for mask in self.masks:
-            self._chain[-1]._track_variable(mask)
+        _keras_private.track(self._chain[-1], self.masks)
 
 
 def held_on(variables: Iterable[Variable]) -> list[HeldMasks]:

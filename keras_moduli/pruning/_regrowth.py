@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks, _optimizers
+from keras_moduli import _checks, _keras_private
 from keras_moduli._registry import Configuration, Registry
 
 __all__ = ["SET", "Regrowth", "RigL", "regrowth"]
@@ -51,7 +51,6 @@ class Regrowth(Configuration, abc.ABC):
 
 
 _registry = Registry("regrowth", Regrowth)  # type: ignore[type-abstract]
-names = _registry.classes
 regrowth = _registry.get
 
 
@@ -123,9 +122,9 @@ class SET(Regrowth):
 
 
 def _momentum(optimizer: Any, variable: Any) -> Any:
-    part = _optimizers.of_variable(optimizer, variable)
-    for state in _optimizers.slots(part, variable):
-        if state.path.endswith(("_momentum", "_m")):
+    part = _keras_private.find_optimizer(optimizer, variable)
+    for state in _keras_private.iterate_slots(part, variable):
+        if _keras_private.is_momentum(state):
             return state
     raise ValueError(
         f"RigL reads gradients from momentum, and {type(part).__name__} keeps none for "

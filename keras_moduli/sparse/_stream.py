@@ -1,6 +1,5 @@
 """One step at a time, for input that arrives while it is needed."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,7 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks
+from keras_moduli import _backend, _checks, _keras_private
 from keras_moduli.layers import Moduli
 from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 
@@ -59,7 +58,7 @@ class Stream:
         self.model = _checks.built_model(model)
         self.batch_size = _checks.integer("batch_size", batch_size, minimum=1)
         self._layers = _chain(model)
-        self._advance = _compiled(model, self._one_step)
+        self._advance = _backend.compile_with_weights(model, self._one_step)
         self.reset()
 
     def reset(self) -> None:
@@ -130,34 +129,7 @@ def _chain(model: keras.Model) -> list[Any]:
             )
         found.append(layer)
     ends = [model.inputs, model.outputs]
-    nodes = [len(layer._inbound_nodes) for layer in found]
+    nodes = [_keras_private.count_calls(layer) for layer in found]
     if any(len(end) != 1 for end in ends) or any(count != 1 for count in nodes):
         raise ValueError(f"Model {model.name!r} is no chain of layers.")
     return found
-
-
-def _compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of tensors and a model's weights, compiled where there is a way."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(function, jit_compile=True, reduce_retracing=True)
-    if backend == "jax":
-        import jax
-
-        @jax.jit
-        def stateless(values: list[Any], *arguments: Any) -> Any:
-            pairs = zip(model.variables, values, strict=True)
-            with keras.StatelessScope(state_mapping=pairs):
-                return function(*arguments)
-
-        def with_weights(*arguments: Any) -> Any:
-            return stateless([v.value for v in model.variables], *arguments)
-
-        return with_weights
-    if backend == "torch":
-        import torch
-
-        return torch.no_grad()(function)
-    return function

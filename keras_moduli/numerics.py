@@ -1,12 +1,24 @@
 """Roots, norms and angles whose gradients are finite everywhere.
 
-The only file that knows about singular gradients. Every function here takes and
-returns tensors of any backend and any floating type.
+The only file that knows about singular gradients; write manifolds and inhibitors of your
+own on it. Every function takes and returns tensors of any backend and any floating type.
 """
 
 from typing import Any
 
 from keras import ops
+
+__all__ = [
+    "absolute",
+    "angle",
+    "expm",
+    "line_angle",
+    "norm",
+    "normalize",
+    "sqrt",
+    "squared_norm",
+    "wrap",
+]
 
 Tensor = Any
 
