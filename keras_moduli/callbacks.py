@@ -7,12 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from keras_moduli import _checks, _keras_private, penalties, schedules
-from keras_moduli.layers import NeuronEmbedding, neuron_embeddings
-from keras_moduli.layers._penalty import LearnedPenalty
-from keras_moduli.regularizers import KernelPenalty, ModuliRegularizer, geometry_of
+from keras_moduli.layers import NeuronEmbedding, find_embeddings
+from keras_moduli.regularizers import find_regularizer
 from keras_moduli.report import geometry
 
 __all__ = ["GeometryMonitor", "GeometrySchedule", "NeuronSwap", "embedding_optimizer"]
@@ -21,14 +19,15 @@ __all__ = ["GeometryMonitor", "GeometrySchedule", "NeuronSwap", "embedding_optim
 def embedding_optimizer(
     optimizer: str | keras.optimizers.Optimizer, learning_rate: float = 0.01
 ) -> keras.optimizers.Optimizer:
-    """An optimizer that learns the places of neurons at a rate of their own.
+    """Returns an optimizer that learns positions of neurons at a rate of their own.
 
     Args:
         optimizer: For everything else: a Keras optimizer or its name.
         learning_rate: Of the Adam that moves neurons, in units of the coordinates.
 
     Returns:
-        A `keras.optimizers.MultiOptimizer`. Weight decay does not reach the places.
+        A `keras.optimizers.MultiOptimizer`. Weight decay does not reach the
+        positions.
 
     Example:
 
@@ -37,13 +36,15 @@ def embedding_optimizer(
     >>> model.compile(km.embedding_optimizer("adamw", 0.05), "mse")
     """
     rate = _checks.positive("learning_rate", learning_rate)
-    places = {".*/points": keras.optimizers.Adam(rate, name="embedding_adam")}
+    learned = {".*/embedding": keras.optimizers.Adam(rate, name="embedding_adam")}
     default = keras.optimizers.get(optimizer)
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, places))
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(default, learned)
+    )
 
 
 class GeometrySchedule(keras.callbacks.Callback):
-    """Ramps the strength of learned geometry, and freezes the places of neurons.
+    """Ramps the strength of learned geometry, and freezes the positions of neurons.
 
     Both act inside the compiled step, which is not compiled again.
 
@@ -52,7 +53,7 @@ class GeometrySchedule(keras.callbacks.Callback):
             `"linear"`, a function of progress, or None to leave the strength alone.
         begin: Epoch at which the ramp starts, counted from 0.
         end: Epoch from which the full strength is in force. Needed with `ramp`.
-        freeze: Epoch from whose start on the places of neurons stay as they are.
+        freeze: Epoch from whose start on the positions of neurons stay as they are.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -107,7 +108,7 @@ class GeometrySchedule(keras.callbacks.Callback):
                 self._set_plasticity(embedding, frozen=epoch >= self.freeze)
 
     def _embeddings(self) -> list[NeuronEmbedding]:
-        found = neuron_embeddings(self.model)
+        found = find_embeddings(self.model)
         if not found:
             raise ValueError(
                 f"Model {self.model.name!r} has no learned geometry to schedule. Use a "
@@ -124,9 +125,9 @@ class GeometrySchedule(keras.callbacks.Callback):
     def _set_plasticity(self, embedding: NeuronEmbedding, *, frozen: bool) -> None:
         if frozen and float(ops.convert_to_numpy(embedding.plasticity.value)) > 0:
             optimizer = _keras_private.find_optimizer(
-                self.model.optimizer, embedding.points
+                self.model.optimizer, embedding.embedding
             )
-            for state in _keras_private.iterate_slots(optimizer, embedding.points):
+            for state in _keras_private.iterate_slots(optimizer, embedding.embedding):
                 state.assign(ops.zeros_like(state.value))  # momentum would drift on
             if getattr(optimizer, "weight_decay", None):
                 warnings.warn(
@@ -141,7 +142,7 @@ class GeometryMonitor(keras.callbacks.Callback):
     """Warns when a learned geometry collapses or feels no force, and says what to change.
 
     Looks at `keras_moduli.geometry(model)` at the end of epochs, and puts the spread of
-    each embedding into the logs, relative to random places: 1 is well spread.
+    each embedding into the logs, relative to random positions: 1 is well spread.
 
     Args:
         frequency: Look every so many epochs.
@@ -165,12 +166,12 @@ class GeometryMonitor(keras.callbacks.Callback):
 
 
 class NeuronSwap(keras.callbacks.Callback):
-    """Swaps the places of neurons where that lowers the penalty. Touches no weight.
+    """Swaps the positions of neurons where that lowers the penalty. Touches no weight.
 
     For placements that gradients do not move: `ModuliRegularizer`, and layers with
-    `embedding_trainable=False`, on a `FiniteMetric` too. Pairs of neurons trade places,
-    the best first, until no swap helps. With a `ModuliRegularizer`, whose places are
-    constants of the compiled step, each round of swaps compiles it again.
+    `embedding_trainable=False`, on a `FiniteMetric` too. Pairs of neurons trade
+    positions, the best first, until no swap helps. With a `ModuliRegularizer`, whose
+    positions are constants of the compiled step, each round of swaps compiles it again.
 
     Args:
         frequency: Swap at the end of every so many epochs.
@@ -203,41 +204,34 @@ class NeuronSwap(keras.callbacks.Callback):
             model: A built model.
 
         Returns:
-            How many neurons have a new place.
+            How many neurons have a new position.
         """
-        chosen = [v for v in model.trainable_variables if _is_swappable(geometry_of(v))]
-        if not chosen:
+        kernels = [v for v in model.trainable_variables if _is_swappable(v)]
+        if not kernels:
             raise ValueError(
                 f"Model {model.name!r} has no neurons to swap: no kernel from a set of "
                 "neurons to itself has a ModuliRegularizer or a layer of "
                 "keras_moduli.layers."
             )
-        moved = 0
-        for kernel in chosen:
-            penalty = geometry_of(kernel)
-            assert penalty is not None
-            layout = penalty.layout(kernel.shape)
-            weights = ops.convert_to_numpy(kernel.value).astype(np.float64)
-            pulls = (np.abs(weights.reshape(layout)) ** penalty.power).sum(axis=1)
-            places = penalties.swapped(
-                pulls, penalty.coefficients(kernel.shape), self.sweeps
-            )
-            _move(penalty, kernel.shape, places)
-            moved += int((places != np.arange(len(places))).sum())
+        moved = sum(map(self._swap_neurons_of, kernels))
         if moved and model.train_function is not None:
             model.make_train_function(force=True)
         return moved
 
+    def _swap_neurons_of(self, kernel: Any) -> int:
+        """Moves the neurons of a kernel, and returns how many have a new position."""
+        regularizer = find_regularizer(kernel)
+        assert regularizer is not None
+        layout = regularizer.layout(kernel.shape)
+        weights = ops.convert_to_numpy(kernel.value).astype(np.float64)
+        pulls = (np.abs(weights.reshape(layout)) ** regularizer.cost.power).sum(axis=1)
+        costs = regularizer.coefficients(kernel.shape)
+        order = penalties.swap_neurons(pulls, costs, self.sweeps)
+        points, _ = regularizer.positions(kernel.shape)
+        regularizer.placement.assign(points[order])
+        return int((order != np.arange(len(order))).sum())
 
-def _is_swappable(penalty: KernelPenalty | None) -> bool:
-    if isinstance(penalty, LearnedPenalty):
-        return penalty.inputs is penalty.outputs
-    return isinstance(penalty, ModuliRegularizer) and not penalty._has_outputs()
 
-
-def _move(penalty: Any, shape: tuple[int, ...], places: NDArray[np.intp]) -> None:
-    points = penalty.points(shape)[0][places]
-    if isinstance(penalty, LearnedPenalty):
-        penalty.inputs.points.assign(points)
-    else:
-        penalty.embedding = points
+def _is_swappable(kernel: Any) -> bool:
+    regularizer = find_regularizer(kernel)
+    return regularizer is not None and regularizer.placement.square

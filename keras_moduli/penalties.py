@@ -22,10 +22,10 @@ __all__ = [
     "communicability",
     "connectedness",
     "penalty",
-    "permuted",
+    "permute",
     "repulsion",
     "slope",
-    "swapped",
+    "swap_neurons",
 ]
 
 Tensor = Any
@@ -54,8 +54,8 @@ def coefficients(
     return inhibitor(squared)
 
 
-def permuted(coefficients: Tensor, seed: int) -> Tensor:
-    """The permuted control: the same coefficients in random places.
+def permute(coefficients: Tensor, seed: int) -> Tensor:
+    """Puts the same coefficients in random places: the permuted control.
 
     What a penalty gains over this control, it gains by geometry; the rest is the gain of
     an uneven penalty.
@@ -161,24 +161,25 @@ def _pull(kernel: Tensor, coefficients: Tensor, power: int) -> Tensor:
     return others * coefficients
 
 
-def swapped(
+def swap_neurons(
     pulls: NDArray[np.float64], coefficients: NDArray[np.float64], sweeps: int = 10
 ) -> NDArray[np.intp]:
-    """Places for neurons that lower Σ a_jk·c_p(j)p(k), by swapping pairs.
+    """Finds positions of neurons that lower Σ a_jk·c_p(j)p(k), by swapping pairs.
 
-    The change when neurons r and s trade places is, for all pairs at once, a few products
-    of matrices; the best partner of each neuron is then tried in the order of the gains.
+    The change when neurons r and s trade positions is, for all pairs at once, a few
+    products of matrices; the best partner of each neuron is then tried in the order of
+    the gains.
 
     Args:
         pulls: a, how strongly neurons are connected, of shape (n, n), not negative.
-        coefficients: c, what places cost each other, of shape (n, n).
+        coefficients: c, what positions cost each other, of shape (n, n).
         sweeps: At most so many rounds over all neurons.
 
     Returns:
-        p, a permutation of shape (n,): neuron j gets the place of number p[j]. It never
-        costs more than the identity.
+        p, a permutation of shape (n,): neuron j gets the position of number p[j]. It
+        never costs more than the identity.
     """
-    places = np.arange(len(pulls))
+    positions = np.arange(len(pulls))
     costs = np.array(coefficients, np.float64)
     tolerance = 1e-12 * max(float((pulls * costs).sum()), 1e-300)
     for _ in range(sweeps):
@@ -192,17 +193,17 @@ def swapped(
                 break
             # Earlier swaps of this sweep may have used up the gain.
             if _swap_change(pulls, costs, int(r), s) < -tolerance:
-                for array in (places, costs, costs.T):
+                for array in (positions, costs, costs.T):
                     array[[r, s]] = array[[s, r]]
                 improved = True
         if not improved:
             break
-    return places
+    return positions
 
 
 def _swap_changes(a: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The change of Σ a·c for each pair (r, s) that trades places."""
-    crossed = a @ c.T + a.T @ c  # what r's connections cost at the place of s
+    """The change of Σ a·c for each pair (r, s) that trades positions."""
+    crossed = a @ c.T + a.T @ c  # what r's connections cost at the position of s
     own = np.diag(crossed)
     changes = crossed + crossed.T - own[:, None] - own[None, :]
     # The sums above move r and s one at a time; where they meet, both have moved.
@@ -211,7 +212,7 @@ def _swap_changes(a: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.
 
 
 def _swap_change(a: NDArray[np.float64], c: NDArray[np.float64], r: int, s: int) -> float:
-    """The change of Σ a·c when r and s trade places, by their rows and columns."""
+    """The change of Σ a·c when r and s trade positions, by their rows and columns."""
     swap = np.arange(len(a))
     swap[[r, s]] = s, r
     rows = (a[[r, s]] * (c[[s, r]][:, swap] - c[[r, s]])).sum()

@@ -11,10 +11,9 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._table import table
-from keras_moduli.layers._penalty import LearnedPenalty
 from keras_moduli.pruning import Skipped, prunable_variables, skipped
 from keras_moduli.pruning._selection import Select, label
-from keras_moduli.regularizers import geometry_of
+from keras_moduli.regularizers import find_regularizer
 
 __all__ = [
     "GeometryReport",
@@ -144,7 +143,7 @@ def _row(variable: Any, label: str) -> SparsityRow:
     nonzero = ops.convert_to_numpy(variable.value) != 0
     zeros = int(nonzero.size - np.count_nonzero(nonzero))
     row = SparsityRow(variable.path, label, tuple(variable.shape), nonzero.size, zeros)
-    regularizer = geometry_of(variable)
+    regularizer = find_regularizer(variable)
     if regularizer is None or not nonzero.any():
         return row
     distances = regularizer.distances(row.shape)[:, None, :]
@@ -174,9 +173,9 @@ class GeometryRow:
         label: The path without what every path repeats: the model, and a layer's own
             cell.
         manifold: Where its neurons live.
-        learned: Whether their places are learned.
-        spread: Their mean distance relative to that of random places: 1 is well spread,
-            0 a point.
+        learned: Whether their positions are learned.
+        spread: Their mean distance relative to that of random positions: 1 is well
+            spread, 0 a point.
         flat: Fraction of the pairs that feel no force: a tenth more or less of distance
             changes their cost by less than 1 % of its range.
     """
@@ -231,7 +230,7 @@ class GeometryReport:
         return [row.to_dict() for row in self.rows]
 
     def __str__(self) -> str:
-        headings = ["matrix", "manifold", "places", "spread", "flat", "verdict"]
+        headings = ["matrix", "manifold", "positions", "spread", "flat", "verdict"]
         cells = [
             [
                 row.label,
@@ -271,7 +270,7 @@ def geometry(model: keras.Model) -> GeometryReport:
     'fine'
     """
     _checks.built_model(model)
-    chosen = [v for v in model.trainable_variables if geometry_of(v) is not None]
+    chosen = [v for v in model.trainable_variables if find_regularizer(v) is not None]
     if not chosen:
         raise ValueError(
             f"There is no weight of model {model.name!r} with a geometry. Use "
@@ -281,20 +280,19 @@ def geometry(model: keras.Model) -> GeometryReport:
 
 
 def _geometry_row(variable: Any, label: str) -> GeometryRow:
-    penalty = geometry_of(variable)
-    assert penalty is not None
-    distances = penalty.distances(variable.shape)
-    random = penalty.manifold.natural_length(0.5)
-    learned = isinstance(penalty, LearnedPenalty) and any(
-        embedding.trainable for embedding in (penalty.inputs, penalty.outputs)
-    )
+    regularizer = find_regularizer(variable)
+    assert regularizer is not None
+    cost = regularizer.cost
+    distances = regularizer.distances(variable.shape)
+    random = cost.manifold.natural_length(0.5)
+    learned = any(e.trainable for e in regularizer.placement.embeddings)
     return GeometryRow(
         variable.path,
         label,
-        repr(penalty.manifold),
+        repr(cost.manifold),
         learned,
         float(np.median(distances)) / random,
-        _flat_fraction(penalty.inhibitor, distances),
+        _flat_fraction(cost.inhibitor, distances),
     )
 
 

@@ -77,8 +77,8 @@ def places_after_an_epoch(network):
     """Where the neurons are after eight steps on the same data."""
     x = np.random.RandomState(3).standard_normal((16, 6, 3)).astype("float32")
     network.fit(x, x[:, 0, :1], batch_size=2, shuffle=False, verbose=0)
-    found = km.layers.neuron_embeddings(network)
-    return [keras.ops.convert_to_numpy(e.points.value).tolist() for e in found]
+    found = km.layers.find_embeddings(network)
+    return [keras.ops.convert_to_numpy(e.embedding.value).tolist() for e in found]
 
 
 def losses():

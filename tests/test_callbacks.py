@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_moduli as km
 from keras_moduli import numerics, penalties
-from keras_moduli.layers import neuron_embeddings
+from keras_moduli.layers import find_embeddings
 from tests.backends import CURRENT
 from tests.cases import MANIFOLDS
 
@@ -39,8 +39,8 @@ def fit(model, *callbacks, epochs=6):
 
 
 def points(model):
-    (embedding,) = neuron_embeddings(model)
-    return ops.convert_to_numpy(embedding.points.value).copy()
+    (embedding,) = find_embeddings(model)
+    return ops.convert_to_numpy(embedding.embedding.value).copy()
 
 
 def loss(model):
@@ -96,9 +96,7 @@ def test_strength_ramps_without_a_new_compilation():
     model = build()
     losses = Watch(lambda m: float(ops.convert_to_numpy(ops.stop_gradient(m.losses[0]))))
     functions = Watch(lambda m: m.train_function)
-    watch = Watch(
-        lambda m: float(ops.convert_to_numpy(neuron_embeddings(m)[0].ramp.value))
-    )
+    watch = Watch(lambda m: float(ops.convert_to_numpy(find_embeddings(m)[0].ramp.value)))
     fit(model, km.GeometrySchedule("linear", begin=1, end=4), watch, losses, functions)
     assert watch.seen == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1])
     assert losses.seen[0] == losses.seen[1] == 0.0
@@ -159,7 +157,7 @@ def brute_force_best_swap(a, c):
 def test_swaps_end_where_no_swap_helps(n, seed):
     rng = np.random.RandomState(seed)
     a, c = rng.uniform(size=(2, n, n))
-    places = penalties.swapped(a, c, sweeps=100)
+    places = penalties.swap_neurons(a, c, sweeps=100)
     assert sorted(places) == list(range(n))
     moved = c[places][:, places]
     assert (a * moved).sum() <= (a * c).sum() + 1e-12
@@ -171,7 +169,7 @@ def test_swaps_find_a_hidden_permutation():
     d = ops.convert_to_numpy(torus.pairwise(torus.sample(40).astype("float32")))
     hidden = np.random.RandomState(1).permutation(40)
     weights = np.exp(-(d[hidden][:, hidden] ** 2))
-    places = penalties.swapped(weights, d**2, sweeps=100)
+    places = penalties.swap_neurons(weights, d**2, sweeps=100)
     before, after = (weights * d**2).sum(), (weights * d[places][:, places] ** 2).sum()
     perfect = (np.exp(-(d**2)) * d**2).sum()
     assert after < perfect + 0.2 * (before - perfect)

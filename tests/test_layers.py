@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_moduli as km
-from keras_moduli.layers import NeuronEmbedding, neuron_embeddings
+from keras_moduli.layers import NeuronEmbedding, find_embeddings
 from tests.cases import FEATURES, LAYERS, MANIFOLDS, table
 
 each = pytest.mark.parametrize("make", **table(LAYERS))
@@ -36,8 +36,8 @@ def fit(network, **arguments):
 
 
 def places(network):
-    found = neuron_embeddings(network)
-    return [ops.convert_to_numpy(e.points.value).copy() for e in found]
+    found = find_embeddings(network)
+    return [ops.convert_to_numpy(e.embedding.value).copy() for e in found]
 
 
 def losses(network):
@@ -55,7 +55,7 @@ def test_fit_moves_the_places_that_learn_on_their_manifold(make, policy):
     history = fit(network).history["loss"]
     assert np.isfinite(history).all()
     for embedding, start, end in zip(
-        neuron_embeddings(network), before, places(network), strict=True
+        find_embeddings(network), before, places(network), strict=True
     ):
         assert (start != end).any() == embedding.trainable
         on_it = ops.convert_to_numpy(embedding.manifold.project(end.astype("float32")))
@@ -209,7 +209,7 @@ def test_places_learn_where_the_kernel_does_not():
     for weight in layer.cell.weights:
         weight.trainable = False
     assert sum(losses(layer)) == pytest.approx(before, rel=1e-6)
-    assert [w.name for w in layer.trainable_weights] == ["points"]
+    assert [w.name for w in layer.trainable_weights] == ["embedding"]
 
 
 def test_attention_has_four_sets_of_neurons_and_shares_the_stream(tmp_path):
@@ -220,7 +220,7 @@ def test_attention_has_four_sets_of_neurons_and_shares_the_stream(tmp_path):
         attention, input_embedding=stream, output_embedding=stream
     )(inputs, inputs, use_causal_mask=True)
     network = keras.Model(inputs, outputs)
-    sizes = sorted(e.points.shape[0] for e in neuron_embeddings(network))
+    sizes = sorted(e.embedding.shape[0] for e in find_embeddings(network))
     assert sizes == [4, 6, 6], "stream, queries with keys, values"
     x = X.repeat(2, axis=2)[..., :4]
     changed = x.copy()
@@ -244,10 +244,10 @@ def test_two_layers_share_the_neurons_between_them(tmp_path):
     )
     network.compile("adam", "mse")
     network.fit(X, np.zeros((8, 4)), epochs=1, verbose=0)
-    assert len(neuron_embeddings(network)) == 2
+    assert len(find_embeddings(network)) == 2
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert len(neuron_embeddings(loaded)) == 2
+    assert len(find_embeddings(loaded)) == 2
     assert loaded.layers[0].neurons is loaded.layers[1].input_embedding
     np.testing.assert_allclose(losses(loaded), losses(network), rtol=1e-6)
 
@@ -259,7 +259,7 @@ def test_pruning_a_learned_geometry_leaves_the_places_alone():
     )
     report = km.sparsity(network)
     assert report.total.zeros == round(0.9 * report.total.size)
-    assert not any("points" in row.path for row in report.rows)
+    assert not any("embedding" in row.path for row in report.rows)
     assert any(row.distance is not None for row in report.rows)
 
 

@@ -20,7 +20,7 @@ def test_coefficients_between_two_sets():
 def test_permuted_is_a_bijection_and_knows_its_seed():
     table = keras.ops.reshape(keras.ops.arange(12, dtype="float32"), (3, 4))
     a, b, c = (
-        keras.ops.convert_to_numpy(penalties.permuted(table, seed)) for seed in (0, 0, 1)
+        keras.ops.convert_to_numpy(penalties.permute(table, seed)) for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)

@@ -103,7 +103,7 @@ def test_reasons_for_what_is_left_alone():
     )
     reasons = {row.path.split("/")[-1]: row.reason for row in km.sparsity(model).skipped}
     assert reasons == {
-        "points": "places of neurons",
+        "embedding": "positions of neurons",
         "bias": "bias",
         "gamma": "normalization",
         "beta": "normalization",
@@ -462,7 +462,7 @@ def test_logs_reach_every_logger(tmp_path):
     for name in ("sparsity", "penalty"):
         assert [float(row[name]) for row in rows] == pytest.approx(history[name])
     kernel = model.layers[0].cell.recurrent_kernel
-    penalty = km.regularizers.geometry_of(kernel)
+    penalty = km.regularizers.find_regularizer(kernel)
     cost = float(keras.ops.convert_to_numpy(penalty(kernel)))
     assert history["penalty"][-1] == pytest.approx(cost, rel=1e-5)
     if has_tensorboard:

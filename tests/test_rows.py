@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import keras_moduli as km
-from keras_moduli.regularizers import _rows
+from keras_moduli import _backend
+from keras_moduli.regularizers import _evaluation
 from tests import oracles
 from tests.cases import MANIFOLDS
 
@@ -19,9 +20,8 @@ def by_rows(monkeypatch):
     """Makes kernels of more than so many pairs large ones."""
 
     def limit(pairs, block=80):
-        monkeypatch.setattr(_rows, "MOST_PAIRS", pairs)
-        monkeypatch.setattr(_rows, "_PAIRS_OF_A_BLOCK", block)
-        monkeypatch.setattr(_rows, "_PAIRS_OF_A_TORCH_BLOCK", block)
+        monkeypatch.setattr(_evaluation, "MOST_PAIRS", pairs)
+        monkeypatch.setattr(_backend, "pairs_of_a_block", lambda: block)
 
     return limit
 

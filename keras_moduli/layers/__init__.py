@@ -1,7 +1,7 @@
-"""Layers: Keras's own, whose neurons learn where they are."""
+"""Layers: Keras's own, whose neurons learn their positions."""
 
 from keras_moduli.layers._embedding import NeuronEmbedding
-from keras_moduli.layers._penalty import neuron_embeddings
+from keras_moduli.layers._placement import LearnedPlacement, find_embeddings
 from keras_moduli.layers._recurrent import (
     LearnedGeometry,
     ModuliGRU,
@@ -15,6 +15,7 @@ from keras_moduli.layers._wrapper import Moduli
 
 __all__ = [
     "LearnedGeometry",
+    "LearnedPlacement",
     "Moduli",
     "ModuliGRU",
     "ModuliGRUCell",
@@ -23,5 +24,5 @@ __all__ = [
     "ModuliSimpleRNN",
     "ModuliSimpleRNNCell",
     "NeuronEmbedding",
-    "neuron_embeddings",
+    "find_embeddings",
 ]

@@ -1,40 +1,42 @@
-"""Where the neurons of a hidden state are, as weights."""
+"""Where neurons are, as weights."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _checks, manifolds
+from keras_moduli import _checks, _keras_private, manifolds
 from keras_moduli._registry import PACKAGE
 from keras_moduli.manifolds import Manifold
+from keras_moduli.regularizers import ModuliRegularizer
 
 Tensor = Any
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NeuronEmbedding(keras.layers.Layer):
-    """The places of one set of neurons on a manifold, learned by default.
+    """The positions of one set of neurons on a manifold, learned by default.
 
-    Layers with learned geometry make one of their own, unless given one: a set of
-    neurons that two layers touch, as the outputs of one and the inputs of the next, is
+    The positions are the rows of the weight `embedding`, (units, ambient_dim). Layers
+    with learned geometry make a `NeuronEmbedding` of their own, unless given one: a set
+    of neurons that two layers touch, as the outputs of one and the inputs of the next, is
     one `NeuronEmbedding` passed to both, which gives a deep network one geometry.
 
-    The points stay on the manifold under any optimizer by a constraint, which projects
+    Positions stay on the manifold under any optimizer by a constraint, which projects
     them after each update. Distances project too, so that their gradients are tangent and
     a point that a moving average has pulled off costs what its projection does.
 
     Args:
         manifold: A name such as `"euclidean"`, or a `keras_moduli.manifolds.Manifold`.
-        seed: Seed of the first places, `manifold.sample(units, seed)`.
+        seed: Seed of the first positions, `manifold.sample(units, seed)`.
         initializer: A Keras initializer to use instead, or its name. What it returns is
             projected to the manifold.
-        trainable: Whether the places are learned. A `FiniteMetric` cannot be.
+        trainable: Whether the positions are learned. A `FiniteMetric` cannot be.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: If the places are to be learned and the manifold has no gradients.
+        ValueError: If the positions are to be learned and the manifold has no gradients.
 
     Example:
 
@@ -56,37 +58,38 @@ class NeuronEmbedding(keras.layers.Layer):
         self.manifold = manifolds.get(manifold)
         if trainable and not self.manifold.learnable:
             raise ValueError(
-                f"The distances of {self.manifold!r} have no gradients, so places on it "
-                "cannot be learned. Pass `embedding_trainable=False` (`trainable=False` "
-                "to NeuronEmbedding) and the callback `keras_moduli.NeuronSwap()`, which "
-                "swaps neurons instead."
+                f"The distances of {self.manifold!r} have no gradients, so positions on "
+                "it cannot be learned. Pass `embedding_trainable=False` "
+                "(`trainable=False` to NeuronEmbedding) and the callback "
+                "`keras_moduli.NeuronSwap()`, which swaps neurons instead."
             )
         super().__init__(trainable=trainable, **kwargs)
         self.seed = _checks.seed("seed", seed)
         self.initializer = keras.initializers.get(initializer)
+        self._weight_name = "embedding"
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the points.
+        """Builds the weight `embedding`.
 
         Args:
             input_shape: `(units,)`.
         """
         units = _checks.integer("units", input_shape[0], minimum=1)
-        self.points = self.add_weight(
-            name="points",
+        self.embedding = self.add_weight(
+            name=self._weight_name,
             shape=(units, self.manifold.ambient_dim),
-            initializer=self._first_places,
+            initializer=self._draw_positions,
             constraint=_OnManifold(self.manifold),
             trainable=self.trainable,
             dtype="float32",  # half precision cannot tell neighbors apart
             autocast=False,
         )
-        # 1 while the places learn, 0 while they are frozen: a weight, so that a callback
-        # can change it without a new compilation.
+        # 1 while the positions learn, 0 while they are frozen: a weight, so that a
+        # callback can change it without a new compilation.
         self.plasticity = self._constant_weight("plasticity")
         # How much of the strength is in force, for ramps.
         self.ramp = self._constant_weight("ramp")
-        self.points.regularizer = _FrozenKernels()
+        self.embedding.regularizer = _FrozenKernels()
 
     def build_for(self, units: int) -> None:
         """Builds for a layer with this many neurons.
@@ -96,21 +99,21 @@ class NeuronEmbedding(keras.layers.Layer):
         """
         if not self.built:
             self.build((units,))
-        if self.points.shape[0] != units:
+        if (placed := self.embedding.shape[0]) != units:
             raise ValueError(
-                f"NeuronEmbedding {self.name!r} places {self.points.shape[0]} neurons, "
-                f"not {units}. Layers share one only for the same neurons."
+                f"NeuronEmbedding {self.name!r} places {placed} neurons, not {units}. "
+                "Layers share one only for the same neurons."
             )
 
-    def places(self) -> Tensor:
-        """The points, whose gradient vanishes while they are frozen."""
-        points = ops.convert_to_tensor(self.points)
+    def positions(self) -> Tensor:
+        """Returns the points, whose gradient vanishes while they are frozen."""
+        points = ops.convert_to_tensor(self.embedding)
         still = ops.stop_gradient(points)
         return still + ops.convert_to_tensor(self.plasticity) * (points - still)
 
-    def charge(self, kernel: Any, penalty: Any) -> None:
-        """Notes a kernel whose penalty depends on these places."""
-        self.points.regularizer.charged.append((kernel, penalty))
+    def charge(self, kernel: Any, regularizer: ModuliRegularizer) -> None:
+        """Notes a kernel whose penalty depends on these positions."""
+        self.embedding.regularizer.charged.append((kernel, regularizer))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments as plain Python values."""
@@ -119,9 +122,23 @@ class NeuronEmbedding(keras.layers.Layer):
             "manifold": keras.saving.serialize_keras_object(self.manifold),
             "seed": self.seed,
             "initializer": keras.initializers.serialize(self.initializer),
+            "weight_name": self._weight_name,
         }
 
-    def _first_places(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Rebuilds the layer from what `get_config` returned.
+
+        In files of version 0.1.0, whose configs have no name of the weight, optimizers
+        know it as "points".
+        """
+        arguments = {"weight_name": "points", **config}
+        weight_name = arguments.pop("weight_name")
+        layer = cls(**arguments)
+        layer._weight_name = weight_name
+        return layer
+
+    def _draw_positions(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
         if self.initializer is None:
             points = self.manifold.sample(shape[0], self.seed)
             return ops.convert_to_tensor(points.astype(np.float32))
@@ -139,17 +156,19 @@ class NeuronEmbedding(keras.layers.Layer):
 
 
 class _FrozenKernels:
-    """The penalties of kernels that do not learn, for places that do.
+    """The penalties of kernels that do not learn, for positions that do.
 
     Keras evaluates the regularizers of trainable weights only.
     """
 
     def __init__(self) -> None:
-        self.charged: list[tuple[Any, Any]] = []
+        self.charged: list[tuple[Any, ModuliRegularizer]] = []
 
     def __call__(self, points: Tensor) -> Tensor:
         frozen = [
-            penalty(kernel) for kernel, penalty in self.charged if not kernel.trainable
+            regularizer.penalty(kernel)
+            for kernel, regularizer in self.charged
+            if not kernel.trainable
         ]
         return sum(frozen, ops.zeros((), "float32"))
 
@@ -164,3 +183,52 @@ class _OnManifold(keras.constraints.Constraint):
 
     def get_config(self) -> dict[str, Any]:
         return {"manifold": keras.saving.serialize_keras_object(self.manifold)}
+
+
+def get_embedding(name: str, value: Any) -> NeuronEmbedding | None:
+    """Returns a `NeuronEmbedding` from itself or its config, or None of None."""
+    if isinstance(value, dict):
+        value = keras.saving.deserialize_keras_object(value)
+    if value is not None and not isinstance(value, NeuronEmbedding):
+        raise TypeError(
+            f"`{name}` must be a keras_moduli.layers.NeuronEmbedding. "
+            f"Received: {name}={value!r}"
+        )
+    return value
+
+
+def serialize_embedding(embedding: NeuronEmbedding) -> dict[str, Any]:
+    """Returns the config of an embedding, by which a saved model knows it again."""
+    config = keras.saving.serialize_keras_object(embedding)
+    return _keras_private.mark_shared(config, embedding)
+
+
+def resolve_manifold(
+    manifold: str | dict[str, Any] | Manifold | None,
+    embeddings: dict[str, NeuronEmbedding | None],
+) -> Manifold:
+    """Returns the manifold that is meant: that of the given embeddings, if there are any.
+
+    Args:
+        manifold: What the user typed, or None.
+        embeddings: What the user passed, by the names of the arguments.
+
+    Raises:
+        ValueError: If they are not all the same.
+    """
+    given = {name: e.manifold for name, e in embeddings.items() if e is not None}
+    if not given:
+        return manifolds.get("euclidean" if manifold is None else manifold)
+    name, first = next(iter(given.items()))
+    for other, its_manifold in given.items():
+        if its_manifold != first:
+            raise ValueError(
+                "The neurons on both sides of a kernel must live on one manifold. "
+                f"Received: {name} on {first!r} and {other} on {its_manifold!r}"
+            )
+    if manifold is not None and manifolds.get(manifold) != first:
+        raise ValueError(
+            f"`{name}` brings its manifold; leave `manifold` out. Received: "
+            f"manifold={manifolds.get(manifold)!r} and one on {first!r}"
+        )
+    return first

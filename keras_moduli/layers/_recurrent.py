@@ -1,52 +1,64 @@
-"""Keras's recurrent cells and layers, whose neurons learn where to be."""
+"""Keras's recurrent cells and layers, whose neurons learn their positions."""
 
 from typing import Any, ClassVar
 
 import keras
 
-from keras_moduli import _checks, _keras_private, inhibitors, manifolds
+from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
-from keras_moduli.layers._embedding import NeuronEmbedding
-from keras_moduli.layers._penalty import LearnedPenalty
+from keras_moduli.layers._embedding import (
+    NeuronEmbedding,
+    get_embedding,
+    resolve_manifold,
+    serialize_embedding,
+)
+from keras_moduli.layers._placement import LearnedPlacement, attach
 from keras_moduli.manifolds import Manifold
+from keras_moduli.regularizers import Cost
+from keras_moduli.regularizers._cost import take_options
 
 DISPERSION = 3.0
+# Options of a cost that a layer knows by itself.
+_KNOWN = ("manifold", "gates", "input_axes")
 
 
 class LearnedGeometry:
     """What the layers and cells of this package add to Keras's own.
 
-    The neurons' places are the weight `embedding`, of shape (units, ambient_dim), trained
-    like any other, and the recurrent kernel w adds to the loss
+    The positions of the neurons are the weight `embedding`, (units, ambient_dim), which
+    is trained like any other, and the recurrent kernel w adds to the loss
 
         strength · [ Σⱼₖ f(d(xⱼ, xₖ))·|wⱼₖ|^power + dispersion·f(r)·(Σ |w|^power)·D ]
 
     where D = −mean log(d² + 0.1) over all pairs of connected neurons keeps them apart,
     f(r) is the cost at the natural length of the manifold, within which a tenth of all
     pairs lie, and no gradient flows into the weights through the second term. All gates
-    share the places.
+    share the positions.
 
     The embedding belongs to the cell where a cell is used alone, and to the layer where a
     layer is: Keras's layers build their own cells, and keep their fused paths.
 
     Args:
         units: Number of neurons.
-        manifold: Where they live: a name, or a `keras_moduli.manifolds.Manifold`.
-        inhibitor: f: a name, or a `keras_moduli.inhibitors.Inhibitor`.
-        strength: Factor of the penalty, finite and at least 0.
-        power: Power of |w|, an integer of at least 1.
-        reduction: `"sum"`, or `"mean"` over the entries of the kernel.
-        dispersion: At least 0. The default recovers planted circles, spheres and tori;
-            0 is the published formula, under which every learned embedding crumples.
-        communicability: As in `keras_moduli.ModuliRegularizer`.
-        permute_seed: The permuted control, as there: places are learned from costs that
-            are put at random connections.
+        manifold: Where they live: a name, or a `keras_moduli.manifolds.Manifold`. By
+            default that of `embedding`, or `"euclidean"`.
+        inhibitor: f: a name, or a `keras_moduli.inhibitors.Inhibitor`; `"diffusion"` by
+            default.
         embedding: A `NeuronEmbedding` to share with other layers. It brings its manifold,
             seed and initializer.
-        embedding_seed: Seed of the first places, `manifold.sample(units, seed)`.
-        embedding_initializer: A Keras initializer for the first places instead.
-        embedding_trainable: Whether the places are learned.
+        embedding_seed: Seed of the first positions, `manifold.sample(units, seed)`.
+        embedding_initializer: A Keras initializer for the first positions instead.
+        embedding_trainable: Whether the positions are learned.
+        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        power: Power of |w|, an integer of at least 1; 1 by default.
+        reduction: `"sum"`, the default, or `"mean"` over the entries of the kernel.
+        dispersion: At least 0. The default, 3, recovers planted circles, spheres and
+            tori; 0 is the published formula, under which every learned embedding
+            crumples.
+        communicability: As in `keras_moduli.ModuliRegularizer`.
+        permute_seed: The permuted control, as there: positions are learned from costs
+            that are put at random connections.
         **kwargs: Arguments of Keras's own class, `recurrent_regularizer` included.
 
     Raises:
@@ -61,73 +73,44 @@ class LearnedGeometry:
         self,
         units: int,
         *args: Any,
-        manifold: str | Manifold = "euclidean",
+        manifold: str | Manifold | None = None,
         inhibitor: str | Inhibitor = "diffusion",
-        strength: float = 1e-3,
-        power: int = 1,
-        reduction: str = "sum",
-        dispersion: float = DISPERSION,
-        communicability: bool = False,
-        permute_seed: int | None = None,
         embedding: NeuronEmbedding | None = None,
         embedding_seed: int = 0,
         embedding_initializer: Any = None,
         embedding_trainable: bool = True,
         **kwargs: Any,
     ) -> None:
+        options = {"dispersion": DISPERSION, **take_options(kwargs, *_KNOWN)}
         super().__init__(units, *args, **kwargs)  # type: ignore[call-arg]
-        manifold = manifolds.get(manifold)
-        if embedding is None:
-            embedding = NeuronEmbedding(
-                manifold,
-                seed=embedding_seed,
-                initializer=embedding_initializer,
-                trainable=_checks.boolean("embedding_trainable", embedding_trainable),
-                name="neurons",
-            )
-        self.neurons = shared_embedding("embedding", embedding)
-        if manifold not in (self.neurons.manifold, manifolds.get("euclidean")):
-            raise ValueError(
-                "`embedding` brings its manifold; leave `manifold` out. Received: "
-                f"manifold={manifold!r} and one on {self.neurons.manifold!r}"
-            )
-        # Checks the arguments now, and holds them as plain values.
-        self._penalty = LearnedPenalty(
-            self.neurons,
-            self.neurons,
-            inhibitors.get(inhibitor),
-            strength,
-            power=power,
-            reduction=reduction,
-            gates=self.gates,
-            dispersion=dispersion,
-            input_axes=None,
-            communicability=communicability,
-            permute_seed=permute_seed,
+        embedding = get_embedding("embedding", embedding)
+        manifold = resolve_manifold(manifold, {"embedding": embedding})
+        self.neurons = embedding or NeuronEmbedding(
+            manifold,
+            seed=embedding_seed,
+            initializer=embedding_initializer,
+            trainable=_checks.boolean("embedding_trainable", embedding_trainable),
+            name="neurons",
         )
+        self.cost = Cost(manifold, inhibitor, gates=self.gates, **options)
 
     def _place_neurons(self, recurrent_kernel: Any) -> None:
         self.neurons.build_for(recurrent_kernel.shape[0])
-        self._penalty.attach(recurrent_kernel)
+        placement = LearnedPlacement(self.neurons, self.neurons)
+        attach(recurrent_kernel, self.cost, placement)
 
     @property
     def embedding(self) -> Any:
-        """The weight that holds the places of the neurons, (units, ambient_dim)."""
-        return self.neurons.points
+        """The weight that holds the positions of the neurons, (units, ambient_dim)."""
+        return self.neurons.embedding
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain Python values."""
-        penalty = self._penalty
+        """Returns the arguments as plain Python values."""
+        options = self.cost.get_config()
         return {
             **super().get_config(),  # type: ignore[misc]
-            "inhibitor": keras.saving.serialize_keras_object(penalty.inhibitor),
-            "strength": penalty.strength,
-            "power": penalty.power,
-            "reduction": penalty.reduction,
-            "dispersion": penalty.dispersion,
-            "communicability": penalty.communicability,
-            "permute_seed": penalty.permute_seed,
-            "embedding": shared_config(self.neurons),
+            **{name: value for name, value in options.items() if name not in _KNOWN},
+            "embedding": serialize_embedding(self.neurons),
         }
 
 
@@ -145,7 +128,7 @@ class _Layer(LearnedGeometry):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModuliSimpleRNNCell(_Cell, keras.layers.SimpleRNNCell):
-    """`keras.layers.SimpleRNNCell` whose neurons learn their places on a manifold.
+    """`keras.layers.SimpleRNNCell` whose neurons learn their positions on a manifold.
 
     Args:
         units: Number of neurons.
@@ -163,7 +146,7 @@ class ModuliSimpleRNNCell(_Cell, keras.layers.SimpleRNNCell):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModuliGRUCell(_Cell, keras.layers.GRUCell):
-    """`keras.layers.GRUCell` whose neurons learn their places on a manifold.
+    """`keras.layers.GRUCell` whose neurons learn their positions on a manifold.
 
     Args:
         units: Number of neurons.
@@ -175,7 +158,7 @@ class ModuliGRUCell(_Cell, keras.layers.GRUCell):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModuliLSTMCell(_Cell, keras.layers.LSTMCell):
-    """`keras.layers.LSTMCell` whose neurons learn their places on a manifold.
+    """`keras.layers.LSTMCell` whose neurons learn their positions on a manifold.
 
     Args:
         units: Number of neurons.
@@ -187,7 +170,7 @@ class ModuliLSTMCell(_Cell, keras.layers.LSTMCell):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
-    """`keras.layers.SimpleRNN` whose neurons learn their places on a manifold.
+    """`keras.layers.SimpleRNN` whose neurons learn their positions on a manifold.
 
     Args:
         units: Number of neurons.
@@ -207,7 +190,7 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModuliGRU(_Layer, keras.layers.GRU):
-    """`keras.layers.GRU` whose neurons learn their places on a manifold.
+    """`keras.layers.GRU` whose neurons learn their positions on a manifold.
 
     Args:
         units: Number of neurons.
@@ -219,7 +202,7 @@ class ModuliGRU(_Layer, keras.layers.GRU):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class ModuliLSTM(_Layer, keras.layers.LSTM):
-    """`keras.layers.LSTM` whose neurons learn their places on a manifold.
+    """`keras.layers.LSTM` whose neurons learn their positions on a manifold.
 
     Args:
         units: Number of neurons.
@@ -227,21 +210,3 @@ class ModuliLSTM(_Layer, keras.layers.LSTM):
     """
 
     gates = 4
-
-
-def shared_embedding(name: str, value: Any) -> NeuronEmbedding:
-    """`value` as a `NeuronEmbedding`, from itself or its config."""
-    if isinstance(value, dict):
-        value = keras.saving.deserialize_keras_object(value)
-    if not isinstance(value, NeuronEmbedding):
-        raise TypeError(
-            f"`{name}` must be a keras_moduli.layers.NeuronEmbedding. "
-            f"Received: {name}={value!r}"
-        )
-    return value
-
-
-def shared_config(embedding: NeuronEmbedding) -> dict[str, Any]:
-    """The config of an embedding, by which a saved model knows it again."""
-    config = keras.saving.serialize_keras_object(embedding)
-    return _keras_private.mark_shared(config, embedding)

@@ -7,15 +7,24 @@ from typing import Any
 
 import keras
 
-from keras_moduli import _checks, inhibitors, manifolds
+from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
-from keras_moduli.layers._embedding import NeuronEmbedding
-from keras_moduli.layers._penalty import LearnedPenalty
-from keras_moduli.layers._recurrent import DISPERSION, shared_config, shared_embedding
+from keras_moduli.layers._embedding import (
+    NeuronEmbedding,
+    get_embedding,
+    resolve_manifold,
+    serialize_embedding,
+)
+from keras_moduli.layers._placement import LearnedPlacement, attach
+from keras_moduli.layers._recurrent import DISPERSION
 from keras_moduli.manifolds import Manifold
+from keras_moduli.regularizers import Cost
+from keras_moduli.regularizers._cost import take_options
 
 _ROLES = ("input", "output", "query", "value")
+# Options of a cost that follow from each kernel.
+_OF_A_KERNEL = ("gates", "input_axes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Connection:
         inputs: Role of the sending neurons, of `_ROLES`.
         outputs: Role of the receiving neurons.
         input_axes: How many leading axes of the kernel are inputs.
-        gates: How many gates share the places, along the last axis.
+        gates: How many gates share the positions, along the last axis.
         taps: How many positions of a convolution share them, along the first axes.
     """
 
@@ -50,7 +59,7 @@ class Connection:
 class Moduli(keras.layers.Wrapper):
     """Gives the kernels of a layer learned geometry.
 
-    Each set of neurons that the layer connects has its places: `input_embedding` and
+    Each set of neurons that the layer connects has its positions: `input_embedding` and
     `output_embedding` for `Dense`, `EinsumDense` and convolutions, whose taps share them;
     those of the features and of the units for a recurrent layer; and for
     `MultiHeadAttention` also `query_embedding`, where queries and keys meet, and
@@ -62,22 +71,26 @@ class Moduli(keras.layers.Wrapper):
 
     Args:
         layer: The layer to wrap.
-        manifold: Where its neurons live: a name, or a `Manifold`.
-        inhibitor: f: a name, or an `Inhibitor`.
-        strength: Factor of the penalty, finite and at least 0.
-        power: Power of |w|, an integer of at least 1.
-        reduction: `"sum"`, or `"mean"` over the entries of each kernel.
-        dispersion: At least 0, as in `LearnedGeometry`.
+        manifold: Where its neurons live: a name, or a `Manifold`. By default that of the
+            given embeddings, or `"euclidean"`.
+        inhibitor: f: a name, or an `Inhibitor`; `"diffusion"` by default.
+        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
         input_embedding: A `NeuronEmbedding` to share with the layer whose outputs these
             inputs are. It brings its manifold.
         output_embedding: One to share with the layers that take the outputs.
-        embedding_seed: Seed of the first places; each set of neurons has its own stream.
-        embedding_trainable: Whether the places are learned.
+        embedding_seed: Seed of the first positions, of which each set of neurons has its
+            own stream.
+        embedding_trainable: Whether the positions are learned.
+        power: Power of |w|, an integer of at least 1; 1 by default.
+        reduction: `"sum"`, the default, or `"mean"` over the entries of each kernel.
+        dispersion: At least 0, as in `LearnedGeometry`; 3 by default.
+        permute_seed: The permuted control, as in `LearnedGeometry`.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:
         TypeError: If the layer, when it is built, has no kernel that is known.
-        ValueError: If an argument is out of range, or neurons do not fit an embedding.
+        ValueError: If an argument is out of range, neurons do not fit an embedding, or
+            manifolds differ.
 
     Example:
 
@@ -95,36 +108,33 @@ class Moduli(keras.layers.Wrapper):
     def __init__(
         self,
         layer: keras.layers.Layer,
-        manifold: str | Manifold = "euclidean",
+        manifold: str | Manifold | None = None,
         inhibitor: str | Inhibitor = "diffusion",
         strength: float = 1e-3,
         *,
-        power: int = 1,
-        reduction: str = "sum",
-        dispersion: float = DISPERSION,
         input_embedding: NeuronEmbedding | None = None,
         output_embedding: NeuronEmbedding | None = None,
         embedding_seed: int = 0,
         embedding_trainable: bool = True,
         **kwargs: Any,
     ) -> None:
+        options = {"dispersion": DISPERSION, **take_options(kwargs, *_OF_A_KERNEL)}
         super().__init__(layer, **kwargs)
         self.supports_masking = layer.supports_masking
         # One attribute for each set of neurons: Keras saves attributes by their names,
         # the entries of a dictionary by their order.
         self.input_embedding = self.output_embedding = None
         self.query_embedding = self.value_embedding = None
-        self.manifold = manifolds.get(manifold)
-        given = {"input_embedding": input_embedding, "output_embedding": output_embedding}
-        self._given = [name for name, value in given.items() if value is not None]
+        embeddings = {
+            "input_embedding": get_embedding("input_embedding", input_embedding),
+            "output_embedding": get_embedding("output_embedding", output_embedding),
+        }
+        self._given = [name for name, value in embeddings.items() if value is not None]
         for name in self._given:
-            setattr(self, name, shared_embedding(name, given[name]))
-            self.manifold = getattr(self, name).manifold
-        self.inhibitor = inhibitors.get(inhibitor)
-        self.strength = _checks.real("strength", strength, minimum=0.0)
-        self.power = _checks.integer("power", power, minimum=1)
-        self.reduction = _checks.choice("reduction", reduction, ("sum", "mean"))
-        self.dispersion = _checks.real("dispersion", dispersion, minimum=0.0)
+            setattr(self, name, embeddings[name])
+        self.cost = Cost(
+            resolve_manifold(manifold, embeddings), inhibitor, strength, **options
+        )
         self.embedding_seed = _checks.seed("embedding_seed", embedding_seed)
         self.embedding_trainable = _checks.boolean(
             "embedding_trainable", embedding_trainable
@@ -137,7 +147,7 @@ class Moduli(keras.layers.Wrapper):
         if not self.layer.built:
             shapes = [inputs_shape, value_shape, key_shape]
             self.layer.build(*[shape for shape in shapes if shape is not None])
-        for connection in connections(self.layer):
+        for connection in find_connections(self.layer):
             self._attach(connection)
         self.built = True
 
@@ -160,49 +170,30 @@ class Moduli(keras.layers.Wrapper):
         return self.layer.compute_mask(inputs, previous_mask)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain Python values."""
-        config = {
-            "manifold": keras.saving.serialize_keras_object(self.manifold),
-            "inhibitor": keras.saving.serialize_keras_object(self.inhibitor),
-            "strength": self.strength,
-            "power": self.power,
-            "reduction": self.reduction,
-            "dispersion": self.dispersion,
+        """Returns the arguments as plain Python values."""
+        options = self.cost.get_config()
+        return {
+            **super().get_config(),
+            **{k: value for k, value in options.items() if k not in _OF_A_KERNEL},
             "embedding_seed": self.embedding_seed,
             "embedding_trainable": self.embedding_trainable,
+            **{name: serialize_embedding(getattr(self, name)) for name in self._given},
         }
-        for name in self._given:
-            config[name] = shared_config(getattr(self, name))
-        return {**super().get_config(), **config}
 
     def _attach(self, connection: Connection) -> None:
-        sizes = connection.sizes
-        inputs, outputs = (
-            self._placed(role, size)
-            for role, size in zip(
-                (connection.inputs, connection.outputs), sizes, strict=True
-            )
+        roles = (connection.inputs, connection.outputs)
+        inputs, outputs = map(self._place, roles, connection.sizes)
+        cost = dataclasses.replace(
+            self.cost, gates=connection.gates, input_axes=connection.input_axes
         )
-        LearnedPenalty(
-            inputs,
-            outputs,
-            self.inhibitor,
-            self.strength,
-            power=self.power,
-            reduction=self.reduction,
-            gates=connection.gates,
-            dispersion=self.dispersion,
-            input_axes=connection.input_axes,
-            communicability=False,
-            permute_seed=None,
-            taps=connection.taps,
-        ).attach(connection.kernel)
+        placement = LearnedPlacement(inputs, outputs, connection.taps)
+        attach(connection.kernel, cost, placement)
 
-    def _placed(self, role: str, units: int) -> NeuronEmbedding:
+    def _place(self, role: str, units: int) -> NeuronEmbedding:
         name = f"{role}_embedding"
         if getattr(self, name) is None:
             embedding = NeuronEmbedding(
-                self.manifold,
+                self.cost.manifold,
                 seed=self.embedding_seed + _ROLES.index(role),
                 trainable=self.embedding_trainable,
                 name=role,
@@ -213,8 +204,8 @@ class Moduli(keras.layers.Wrapper):
         return embedding
 
 
-def connections(layer: keras.layers.Layer) -> Iterator[Connection]:
-    """The kernels of a built layer, and which neurons they connect.
+def find_connections(layer: keras.layers.Layer) -> Iterator[Connection]:
+    """Yields the kernels of a built layer, with which neurons they connect.
 
     Raises:
         TypeError: If the layer is of no kind that is known.
@@ -232,7 +223,7 @@ def connections(layer: keras.layers.Layer) -> Iterator[Connection]:
         yield Connection(layer.cell.kernel, gates=gates)
         yield Connection(kernel, "output", "output", gates=gates)
     elif isinstance(layer, layers.EinsumDense):
-        yield Connection(layer.kernel, input_axes=_einsum_input_axes(layer.equation))
+        yield Connection(layer.kernel, input_axes=_count_summed_axes(layer.equation))
     elif isinstance(layer, layers.Dense):
         yield Connection(layer.kernel)
     elif isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Conv3D):
@@ -246,8 +237,8 @@ def connections(layer: keras.layers.Layer) -> Iterator[Connection]:
         )
 
 
-def _einsum_input_axes(equation: str) -> int:
-    """How many leading axes of an einsum's kernel are summed over."""
+def _count_summed_axes(equation: str) -> int:
+    """Returns how many leading axes of an einsum's kernel are summed over."""
     operands, result = equation.replace("...", "").split("->")
     kernel = operands.split(",")[1]
     summed = [label not in result for label in kernel]

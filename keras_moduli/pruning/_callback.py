@@ -14,7 +14,7 @@ from keras_moduli.pruning._plan import Plan
 from keras_moduli.pruning._pruner import Pruner
 from keras_moduli.pruning._regrowth import Regrowth
 from keras_moduli.pruning._selection import Select, prunable_variables
-from keras_moduli.regularizers import geometry_of
+from keras_moduli.regularizers import find_regularizer
 
 
 class MagnitudePruning(keras.callbacks.Callback):
@@ -274,7 +274,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         masks = [mask for held in held_on(variables) for mask in held.numpy()]
         kept, size = sum(int(m.sum()) for m in masks), sum(m.size for m in masks)
         logs["sparsity"] = 1.0 - kept / size
-        penalties = [(geometry_of(v), v) for v in variables]
+        penalties = [(find_regularizer(v), v) for v in variables]
         costs = [float(ops.convert_to_numpy(p(v))) for p, v in penalties if p is not None]
         if costs:
             logs["penalty"] = sum(costs)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks
-from keras_moduli.layers import neuron_embeddings
+from keras_moduli.layers import find_embeddings
 from keras_moduli.pruning._selection import Select, prunable_variables
 
 
@@ -75,7 +75,7 @@ def lottery_ticket(
     ticket = _fresh(model, seed)
     if rewind is not None:
         _rewind(ticket, rewind)
-    places = _positions(model, [e.points for e in neuron_embeddings(model)])
+    places = _positions(model, [e.embedding for e in find_embeddings(model)])
     for i in places:
         # Through NumPy: on JAX two variables must not share a buffer that a step donates.
         ticket.weights[i].assign(ops.convert_to_numpy(model.weights[i].value))

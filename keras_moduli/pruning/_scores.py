@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli.regularizers import geometry_of
+from keras_moduli.regularizers import find_regularizer
 
 Array = NDArray[Any]
 Score = Callable[[Any], Array]
@@ -27,7 +27,7 @@ def geometric(variable: Any) -> Array:
     Without geometry |w|, so that both may be ranked together.
     """
     weights = magnitude(variable)
-    penalty = geometry_of(variable)
+    penalty = find_regularizer(variable)
     if penalty is None:
         return weights
     costs: Array = penalty.coefficients(variable.shape)[:, None, :].astype(np.float32)
@@ -56,7 +56,7 @@ def get(score: Any) -> Score:
 
 def check(score: Score, variables: Sequence[Any]) -> None:
     """Raises a ValueError if a score has nothing to go by."""
-    if score is geometric and all(geometry_of(v) is None for v in variables):
+    if score is geometric and all(find_regularizer(v) is None for v in variables):
         raise ValueError(
             "`score='geometric'` needs a weight with a geometry among the chosen. Use "
             "`ModuliRegularizer` or a layer of `keras_moduli.layers`."

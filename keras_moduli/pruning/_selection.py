@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_moduli import _checks
-from keras_moduli.layers import neuron_embeddings
+from keras_moduli.layers import find_embeddings
 
 Variable = Any
 Choice = str | Sequence[str] | Callable[[Variable], bool]
@@ -186,13 +186,13 @@ def _reason(variable: Variable, places: set[int]) -> str:
 
 
 def _places(model: keras.Model) -> set[int]:
-    return {id(embedding.points) for embedding in neuron_embeddings(model)}
+    return {id(embedding.embedding) for embedding in find_embeddings(model)}
 
 
 def _never(variable: Variable, places: set[int]) -> str | None:
     """Why no pattern selects this weight, whatever it matches."""
     if id(variable) in places:
-        return "places of neurons"
+        return "positions of neurons"
     if "bias" in variable.name:
         return "bias"
     if variable.name in _NORMALIZATION:

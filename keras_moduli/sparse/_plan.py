@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from keras_moduli import _checks
 from keras_moduli._table import table
 from keras_moduli.layers import Moduli
-from keras_moduli.regularizers import geometry_of
+from keras_moduli.regularizers import find_regularizer
 from keras_moduli.sparse._blocks import BlockLayout
 
 Array = NDArray[Any]
@@ -237,10 +237,10 @@ def expected_speed(layout: BlockLayout, batch_size: int) -> float:
 
 def neuron_orders(kernel: Any, weights: Array) -> dict[str, Order]:
     """Orders of the neurons that may bring connected ones together."""
-    penalty = geometry_of(kernel)
+    penalty = find_regularizer(kernel)
     if penalty is not None:
-        points = penalty.points(kernel.shape)[0]
-        return {"embedding": penalty.manifold.order(points)}
+        points = penalty.positions(kernel.shape)[0]
+        return {"embedding": penalty.cost.manifold.order(points)}
     if importlib.util.find_spec("scipy") is None:
         return {}
     from scipy.sparse import csr_matrix

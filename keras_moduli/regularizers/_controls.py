@@ -1,0 +1,54 @@
+"""The control without geometry."""
+
+import math
+
+import keras
+import numpy as np
+
+from keras_moduli import _checks
+from keras_moduli.regularizers._moduli import ModuliRegularizer
+
+
+def matched_l1(
+    regularizer: ModuliRegularizer, units: int | tuple[int, ...]
+) -> keras.regularizers.Regularizer:
+    """Returns the control without geometry: L1 of the mean coefficient as its strength.
+
+    Args:
+        regularizer: The penalty to match.
+        units: Number of neurons of the recurrent layer, or the shape of the kernel.
+
+    Returns:
+        `keras.regularizers.L1`, or `L2` if the penalty's power is 2, which costs the
+        same on a kernel whose entries all have the same size.
+
+    Raises:
+        TypeError: If `regularizer` is not a `ModuliRegularizer`.
+        ValueError: If its power is above 2, which no regularizer of Keras has.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> float(km.matched_l1(km.ModuliRegularizer(inhibitor="constant"), 64).l1)
+    0.001...
+    """
+    if not isinstance(regularizer, ModuliRegularizer):
+        raise TypeError(
+            "`regularizer` must be a ModuliRegularizer. "
+            f"Received: regularizer={regularizer!r}"
+        )
+    controls = {1: keras.regularizers.L1, 2: keras.regularizers.L2}
+    if regularizer.cost.power not in controls:
+        raise ValueError(
+            "Only power 1 and 2 have a matched control, L1 and L2. "
+            f"Received: regularizer.cost.power={regularizer.cost.power}"
+        )
+    if not isinstance(units, tuple | list):
+        units = _checks.integer("units", units, minimum=1)
+        units = (units, regularizer.cost.gates * units)
+    strength = regularizer.cost.strength * float(
+        regularizer.coefficients(units).mean(dtype=np.float64)
+    )
+    if regularizer.cost.reduction == "mean":
+        strength /= math.prod(units)
+    return controls[regularizer.cost.power](strength)
