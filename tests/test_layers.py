@@ -11,91 +11,95 @@ from tests.cases import FEATURES, LAYERS, MANIFOLDS, table
 
 each = pytest.mark.parametrize("make", **table(LAYERS))
 X = np.random.RandomState(0).standard_normal((8, 6, FEATURES)).astype("float32")
+Y = np.zeros((8, 1), "float32")
 
 
-def model_of(layer, policy=None):
-    keras.config.set_dtype_policy(policy or "float32")
-    try:
-        network = keras.Sequential(
-            [
-                keras.Input((6, FEATURES)),
-                layer(),
-                keras.layers.Flatten(),
-                keras.layers.Dense(1),
-            ]
-        )
-    finally:
-        keras.config.set_dtype_policy("float32")
+def model_of(*layers):
+    """A network of layers side by side, each called on the same sequences."""
+    inputs = keras.Input((6, FEATURES))
+    outputs = [keras.layers.Flatten()(layer(inputs)) for layer in layers]
+    joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
+    network = keras.Model(inputs, keras.layers.Dense(1)(joined))
     network.compile(keras.optimizers.Adam(0.01), "mse")
     return network
 
 
-def fit(network, **arguments):
-    x, y = X, np.zeros((8, 1), "float32")
-    return network.fit(x, y, batch_size=4, epochs=2, verbose=0, **arguments)
+def fit(network):
+    return network.fit(X, Y, batch_size=4, epochs=2, verbose=0)
 
 
-def places(network):
-    found = find_embeddings(network)
-    return [ops.convert_to_numpy(e.embedding.value).copy() for e in found]
+def positions(network):
+    return [array(e.embedding).copy() for e in find_embeddings(network)]
 
 
 def losses(network):
-    return [
-        float(ops.convert_to_numpy(ops.stop_gradient(loss))) for loss in network.losses
-    ]
+    return [float(array(ops.stop_gradient(loss))) for loss in network.losses]
 
 
-@each
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-def test_fit_moves_the_places_that_learn_on_their_manifold(make, policy):
-    network = model_of(make, policy)
-    before = places(network)
-    assert before, "every layer of the table has neurons"
-    history = fit(network).history["loss"]
-    assert np.isfinite(history).all()
+def array(value):
+    return ops.convert_to_numpy(value)
+
+
+def assert_same(other, network):
+    """Both predict the same, cost the same and have their neurons in the same places."""
+    np.testing.assert_allclose(array(other(X)), array(network(X)), atol=1e-6)
+    np.testing.assert_allclose(losses(other), losses(network), rtol=1e-6)
+    for a, b in zip(positions(other), positions(network), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_moved(network, before):
+    """What learns has moved, and is still on its manifold."""
+    after = positions(network)
     for embedding, start, end in zip(
-        find_embeddings(network), before, places(network), strict=True
+        find_embeddings(network), before, after, strict=True
     ):
-        assert (start != end).any() == embedding.trainable
-        on_it = ops.convert_to_numpy(embedding.manifold.project(end.astype("float32")))
+        assert np.isfinite(end).all()
+        assert (start != end).any() == embedding.trainable, embedding.path
+        on_it = array(embedding.manifold.project(end.astype("float32")))
         np.testing.assert_allclose(on_it, end, atol=1e-5)
 
 
-@each
-def test_config_round_trip(make):
-    layer = make()
-    copy = type(layer).from_config(layer.get_config())
-    network, twin = model_of(lambda: layer), model_of(lambda: copy)
-    for a, b in zip(places(network), places(twin), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert [w.shape for w in network.weights] == [w.shape for w in twin.weights]
-
-
-@each
-def test_saved_and_loaded(make, tmp_path):
-    network = model_of(make)
-    fit(network)
+def test_fit_moves_the_positions_that_learn_on_their_manifold(tmp_path):
+    """All layers in one network, as it is loaded from a file."""
+    network = model_of(*[make() for make in LAYERS.values()])
     network.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(
-        loaded.predict(X, verbose=0), network.predict(X, verbose=0), atol=1e-6
-    )
-    np.testing.assert_allclose(losses(loaded), losses(network), rtol=1e-6)
-    for a, b in zip(places(loaded), places(network), strict=True):
-        np.testing.assert_array_equal(a, b)
-    fit(loaded)
+    before = positions(loaded)
+    assert len(before) >= len(LAYERS), "every layer of the table has neurons"
+    assert np.isfinite(fit(loaded).history["loss"]).all()
+    assert_moved(loaded, before)
+
+
+def test_half_precision_moves_the_positions_too(tmp_path):
+    """All layers in one new network, which is then saved with what it learned."""
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        network = model_of(*[make() for make in LAYERS.values()])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    before = positions(network)
+    assert np.isfinite(fit(network).history["loss"]).all()
+    assert_moved(network, before)
+    network.save(tmp_path / "model.keras")
+    assert_same(keras.saving.load_model(tmp_path / "model.keras"), network)
 
 
 @each
-def test_clone(make):
-    network = model_of(make)
+def test_saved_loaded_cloned_and_made_from_its_config(make, tmp_path):
+    layer = make()
+    copy = type(layer).from_config(layer.get_config())
+    assert copy.get_config().keys() == layer.get_config().keys()
+    network, twin = model_of(layer), model_of(copy)
+    assert find_embeddings(network), "every layer of the table has neurons"
+    for a, b in zip(positions(network), positions(twin), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [w.shape for w in network.weights] == [w.shape for w in twin.weights]
+    network.save(tmp_path / "model.keras")
+    assert_same(keras.saving.load_model(tmp_path / "model.keras"), network)
     clone = keras.models.clone_model(network)
     clone.set_weights(network.get_weights())
-    np.testing.assert_allclose(
-        clone.predict(X, verbose=0), network.predict(X, verbose=0), atol=1e-6
-    )
-    np.testing.assert_allclose(losses(clone), losses(network), rtol=1e-6)
+    assert_same(clone, network)
 
 
 @each
@@ -111,8 +115,7 @@ def test_penalty_is_no_part_of_the_prediction(make):
     predictions = []
     for strength in (0.0, 1.0):
         keras.utils.set_random_seed(1)
-        network = model_of(lambda: make(strength=strength))  # noqa: B023
-        predictions.append(network.predict(X, verbose=0))
+        predictions.append(array(model_of(make(strength=strength))(X)))
     np.testing.assert_array_equal(*predictions)
 
 
@@ -120,11 +123,11 @@ def test_penalty_is_no_part_of_the_prediction(make):
 def test_same_as_keras_layer_but_for_the_geometry(name):
     keras.utils.set_random_seed(3)
     ours = getattr(km.layers, name)(5)
-    output = ops.convert_to_numpy(ours(X))
+    output = array(ours(X))
     theirs = getattr(keras.layers, name.removeprefix("Moduli"))(5)
     theirs.build(X.shape)
     theirs.cell.set_weights(ours.cell.get_weights())
-    np.testing.assert_array_equal(ops.convert_to_numpy(theirs(X)), output)
+    np.testing.assert_array_equal(array(theirs(X)), output)
     assert type(ours).call is type(theirs).call
     if hasattr(theirs, "use_cudnn"):  # the fused path is Keras's own
         assert type(ours).inner_loop is type(theirs).inner_loop
@@ -132,17 +135,17 @@ def test_same_as_keras_layer_but_for_the_geometry(name):
 
 def test_stateful_and_masked():
     layer = km.layers.ModuliGRU(5, stateful=True)
-    first = ops.convert_to_numpy(layer(X))
-    assert not np.allclose(ops.convert_to_numpy(layer(X)), first), "keeps its state"
+    first = array(layer(X))
+    assert not np.allclose(array(layer(X)), first), "keeps its state"
     layer.reset_state()
-    np.testing.assert_allclose(ops.convert_to_numpy(layer(X)), first, atol=1e-6)
+    np.testing.assert_allclose(array(layer(X)), first, atol=1e-6)
     layer.reset_state()
-    half = ops.convert_to_numpy(layer(X[:, :3]))
+    half = array(layer(X[:, :3]))
     layer.reset_state()
     masked = X.copy()
     masked[:, 3:] = 0
     found = layer(keras.layers.Masking()(masked))
-    np.testing.assert_allclose(ops.convert_to_numpy(found), half, atol=1e-6)
+    np.testing.assert_allclose(array(found), half, atol=1e-6)
 
 
 def test_parameters_of_the_embedding_are_in_the_summary():
@@ -162,8 +165,8 @@ def test_losses_are_the_formula():
         6, manifold="euclidean", inhibitor="identity", strength=0.5, dispersion=2.0
     )
     layer.build((None, 4, 3))
-    w = np.abs(ops.convert_to_numpy(layer.cell.recurrent_kernel.value).astype("float64"))
-    points = ops.convert_to_numpy(layer.embedding.value).astype("float64")
+    w = np.abs(array(layer.cell.recurrent_kernel.value).astype("float64"))
+    points = array(layer.embedding.value).astype("float64")
     d = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
     held = w.sum(axis=0) + w.sum(axis=1)
     held = held / (held + held.mean() / 10)
@@ -189,20 +192,20 @@ def test_an_inhibitor_that_is_free_at_the_natural_length_still_repels():
 def test_neurons_without_connections_stay_where_they_are():
     layer = km.layers.ModuliSimpleRNN(8, manifold="euclidean")
     model = keras.Sequential([keras.Input((6, FEATURES)), layer])
-    kernel = ops.convert_to_numpy(layer.cell.recurrent_kernel.value).copy()
+    kernel = array(layer.cell.recurrent_kernel.value).copy()
     kernel[:3] = 0
     kernel[:, :3] = 0
     layer.cell.recurrent_kernel.assign(kernel)
     for weight in layer.cell.weights:
         weight.trainable = False
     model.compile("sgd", "mse")
-    before = ops.convert_to_numpy(layer.embedding.value).copy()
+    before = array(layer.embedding.value).copy()
     model.fit(X, np.zeros((8, 8)), epochs=3, verbose=0)
-    moved = (ops.convert_to_numpy(layer.embedding.value) != before).any(axis=1)
+    moved = (array(layer.embedding.value) != before).any(axis=1)
     assert moved.tolist() == [False] * 3 + [True] * 5
 
 
-def test_places_learn_where_the_kernel_does_not():
+def test_positions_learn_where_the_kernel_does_not():
     layer = km.layers.ModuliSimpleRNN(8)
     layer.build((None, 6, FEATURES))
     before = sum(losses(layer))
@@ -252,24 +255,38 @@ def test_two_layers_share_the_neurons_between_them(tmp_path):
     np.testing.assert_allclose(losses(loaded), losses(network), rtol=1e-6)
 
 
-def test_pruning_a_learned_geometry_leaves_the_places_alone():
-    network = model_of(lambda: km.layers.ModuliLSTM(16))
-    network.fit(
-        X, np.zeros((8, 1)), epochs=4, verbose=0, callbacks=[km.MagnitudePruning(0.9)]
-    )
+def test_pruning_a_learned_geometry_leaves_the_positions_alone():
+    network = model_of(km.layers.ModuliLSTM(16))
+    network.fit(X, Y, epochs=4, verbose=0, callbacks=[km.MagnitudePruning(0.9)])
     report = km.sparsity(network)
     assert report.total.zeros == round(0.9 * report.total.size)
-    assert not any("embedding" in row.path for row in report.rows)
+    assert not any("neurons" in row.path for row in report.rows)
     assert any(row.distance is not None for row in report.rows)
 
 
-@pytest.mark.parametrize(
-    "case", **table({k: c for k, c in MANIFOLDS.items() if c.manifold.learnable})
-)
-def test_learns_on_every_manifold_with_gradients(case):
-    network = model_of(lambda: km.layers.ModuliSimpleRNN(8, manifold=case.manifold))
-    before = places(network)[0]
+def test_learns_on_every_manifold_with_gradients():
+    """A layer on each, side by side, in one network."""
+    manifolds = [c.manifold for c in MANIFOLDS.values() if c.manifold.learnable]
+    layers = [km.layers.ModuliSimpleRNN(8, manifold=m) for m in manifolds]
+    network = model_of(*layers)
+    before = positions(network)
+    assert len(before) == len(manifolds)
     fit(network)
-    after = places(network)[0]
-    assert np.isfinite(after).all()
-    assert (before != after).any()
+    assert_moved(network, before)
+
+
+def test_a_manifold_that_differs_from_the_embedding_is_an_error():
+    torus, sphere = NeuronEmbedding("torus"), NeuronEmbedding("sphere")
+    dense = keras.layers.Dense(3)
+    makers = (
+        lambda manifold: km.layers.ModuliGRU(4, manifold=manifold, embedding=torus),
+        lambda manifold: km.layers.Moduli(dense, manifold, input_embedding=torus),
+        lambda manifold: km.layers.Moduli(dense, manifold, output_embedding=torus),
+    )
+    for make in makers:
+        assert make(None).cost.manifold == make("torus").cost.manifold == torus.manifold
+        for other in ("sphere", "euclidean"):
+            with pytest.raises(ValueError, match="leave `manifold` out"):
+                make(other)
+    with pytest.raises(ValueError, match="one manifold"):
+        km.layers.Moduli(dense, input_embedding=torus, output_embedding=sphere)
