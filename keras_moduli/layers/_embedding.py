@@ -13,6 +13,9 @@ from keras_moduli.regularizers import ModuliRegularizer
 
 Tensor = Any
 
+# Files of version 0.1.0 name no weight; their optimizers know positions by this name.
+NAMED_BY_0_1_0 = {"weight_name": "points"}
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class NeuronEmbedding(keras.layers.Layer):
@@ -33,6 +36,7 @@ class NeuronEmbedding(keras.layers.Layer):
         initializer: A Keras initializer to use instead, or its name. What it returns is
             projected to the manifold.
         trainable: Whether the positions are learned. A `FiniteMetric` cannot be.
+        weight_name: Name of the weight, by which optimizers may select it.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:
@@ -53,6 +57,7 @@ class NeuronEmbedding(keras.layers.Layer):
         seed: int = 0,
         initializer: Any = None,
         trainable: bool = True,
+        weight_name: str = "embedding",
         **kwargs: Any,
     ) -> None:
         self.manifold = manifolds.get(manifold)
@@ -66,7 +71,7 @@ class NeuronEmbedding(keras.layers.Layer):
         super().__init__(trainable=trainable, **kwargs)
         self.seed = _checks.seed("seed", seed)
         self.initializer = keras.initializers.get(initializer)
-        self._weight_name = "embedding"
+        self.weight_name = str(weight_name)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Builds the weight `embedding`.
@@ -76,7 +81,7 @@ class NeuronEmbedding(keras.layers.Layer):
         """
         units = _checks.integer("units", input_shape[0], minimum=1)
         self.embedding = self.add_weight(
-            name=self._weight_name,
+            name=self.weight_name,
             shape=(units, self.manifold.ambient_dim),
             initializer=self._draw_positions,
             constraint=_OnManifold(self.manifold),
@@ -122,21 +127,13 @@ class NeuronEmbedding(keras.layers.Layer):
             "manifold": keras.saving.serialize_keras_object(self.manifold),
             "seed": self.seed,
             "initializer": keras.initializers.serialize(self.initializer),
-            "weight_name": self._weight_name,
+            "weight_name": self.weight_name,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Rebuilds the layer from what `get_config` returned.
-
-        In files of version 0.1.0, whose configs have no name of the weight, optimizers
-        know it as "points".
-        """
-        arguments = {"weight_name": "points", **config}
-        weight_name = arguments.pop("weight_name")
-        layer = cls(**arguments)
-        layer._weight_name = weight_name
-        return layer
+        """Rebuilds the layer from what `get_config` returned."""
+        return cls(**(NAMED_BY_0_1_0 | config))
 
     def _draw_positions(self, shape: tuple[int, ...], dtype: Any = None) -> Tensor:
         if self.initializer is None:

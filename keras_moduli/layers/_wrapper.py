@@ -11,6 +11,7 @@ from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.layers._embedding import (
+    NAMED_BY_0_1_0,
     NeuronEmbedding,
     get_embedding,
     resolve_manifold,
@@ -81,6 +82,7 @@ class Moduli(keras.layers.Wrapper):
         embedding_seed: Seed of the first positions, of which each set of neurons has its
             own stream.
         embedding_trainable: Whether the positions are learned.
+        weight_name: Name of the weights that hold them, as in `NeuronEmbedding`.
         power: Power of |w|, an integer of at least 1; 1 by default.
         reduction: `"sum"`, the default, or `"mean"` over the entries of each kernel.
         dispersion: At least 0, as in `LearnedGeometry`; 3 by default.
@@ -116,6 +118,7 @@ class Moduli(keras.layers.Wrapper):
         output_embedding: NeuronEmbedding | None = None,
         embedding_seed: int = 0,
         embedding_trainable: bool = True,
+        weight_name: str = "embedding",
         **kwargs: Any,
     ) -> None:
         options = {"dispersion": DISPERSION, **take_options(kwargs, *_OF_A_KERNEL)}
@@ -139,6 +142,7 @@ class Moduli(keras.layers.Wrapper):
         self.embedding_trainable = _checks.boolean(
             "embedding_trainable", embedding_trainable
         )
+        self.weight_name = str(weight_name)
 
     def build(
         self, inputs_shape: Any, value_shape: Any = None, key_shape: Any = None
@@ -177,8 +181,14 @@ class Moduli(keras.layers.Wrapper):
             **{k: value for k, value in options.items() if k not in _OF_A_KERNEL},
             "embedding_seed": self.embedding_seed,
             "embedding_trainable": self.embedding_trainable,
+            "weight_name": self.weight_name,
             **{name: serialize_embedding(getattr(self, name)) for name in self._given},
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Rebuilds the layer from what `get_config` returned."""
+        return super().from_config(NAMED_BY_0_1_0 | config, custom_objects)
 
     def _attach(self, connection: Connection) -> None:
         roles = (connection.inputs, connection.outputs)
@@ -196,6 +206,7 @@ class Moduli(keras.layers.Wrapper):
                 self.cost.manifold,
                 seed=self.embedding_seed + _ROLES.index(role),
                 trainable=self.embedding_trainable,
+                weight_name=self.weight_name,
                 name=role,
             )
             setattr(self, name, embedding)
