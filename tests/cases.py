@@ -125,6 +125,7 @@ MANIFOLDS = {
     ),
 }
 
+PEAK = oracles.peak_of_dog(3.0, 0.5)[1]
 INHIBITORS = {
     "constant": (I.Constant(0.5), lambda d: 0.5),
     "identity": (I.Identity(), lambda d: d),
@@ -136,14 +137,7 @@ INHIBITORS = {
     ),
     "dog_from_peak": (
         I.DifferenceOfGaussians(2.0, 3.0, 0.5, "peak"),
-        lambda d: (
-            2
-            * (
-                oracles.peak_of_dog(3.0, 0.5)[1]
-                - math.exp(-(d**2) / 3)
-                + math.exp(-2 * d**2)
-            )
-        ),
+        lambda d: 2 * (PEAK - math.exp(-(d**2) / 3) + math.exp(-2 * d**2)),
     ),
     "ripple": (I.Ripple(100.0), lambda d: 50 + 50 * math.cos(2 * d)),
 }
@@ -170,7 +164,7 @@ LAYERS = {
     "sequences": lambda **k: L.ModuliGRU(8, return_sequences=True, unroll=True, **k),
     "L2 beside": lambda **k: L.ModuliSimpleRNN(8, recurrent_regularizer="l2", **k),
     "communicability": lambda **k: L.ModuliLSTM(8, communicability=True, **k),
-    "fixed places": lambda **k: L.ModuliGRU(
+    "fixed positions": lambda **k: L.ModuliGRU(
         8, manifold=MANIFOLDS["finite_metric"].manifold, embedding_trainable=False, **k
     ),
     "initializer": lambda **k: L.ModuliSimpleRNN(

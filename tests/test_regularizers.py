@@ -1,6 +1,7 @@
 """The penalty against a slow oracle, its controls, and the kernels that it takes."""
 
 import copy
+import functools
 
 import keras
 import numpy as np
@@ -23,17 +24,23 @@ def distances(case, inputs, outputs):
     return np.array([[case.oracle(x, y) for y in outputs] for x in inputs])
 
 
-@pytest.mark.parametrize("manifold", **table(MANIFOLDS))
-@pytest.mark.parametrize("inhibitor", **table(INHIBITORS))
-def test_formula(manifold, inhibitor):
+@pytest.mark.parametrize("case", **table(MANIFOLDS))
+def test_formula(case):
     w = kernel(12, 12)
-    regularizer = km.ModuliRegularizer(
-        manifold.manifold, inhibitor[0], strength=0.5, seed=3
-    )
-    points = manifold.manifold.sample(12, seed=3)
-    d = distances(manifold, points, points)
-    expected = 0.5 * oracles.penalty(w, d, inhibitor[1], 1)
-    assert float(regularizer(w)) == pytest.approx(expected, rel=1e-4)
+    points = case.manifold.sample(12, seed=3)
+    d = distances(case, points, points)
+    for name, (inhibitor, formula) in INHIBITORS.items():
+        regularizer = km.ModuliRegularizer(case.manifold, inhibitor, 0.5, seed=3)
+        expected = 0.5 * oracles.penalty(w, d, formula, 1)
+        assert float(regularizer(w)) == pytest.approx(expected, rel=1e-4), name
+
+
+@functools.cache
+def sphere_distances(output_seed):
+    case = MANIFOLDS["sphere"]
+    sending = case.manifold.sample(6, 0)
+    receiving = sending if output_seed is None else case.manifold.sample(5, output_seed)
+    return distances(case, sending, receiving)
 
 
 @pytest.mark.parametrize("power", [1, 2, 3])
@@ -52,10 +59,8 @@ def test_gates_power_reduction_and_outputs(gates, power, reduction, output_seed)
         reduction=reduction,
         output_seed=output_seed,
     )
-    case, formula = MANIFOLDS["sphere"], INHIBITORS["gaussian"][1]
-    sending = case.manifold.sample(6, 0)
-    receiving = sending if output_seed is None else case.manifold.sample(5, 7)
-    d = distances(case, sending, receiving)
+    formula = INHIBITORS["gaussian"][1]
+    d = sphere_distances(output_seed)
     expected = 2.0 * oracles.penalty(w, d, formula, power) / 100  # default amplitude
     if reduction == "mean":
         expected /= w.size
@@ -93,7 +98,7 @@ def test_given_embedding_replaces_the_seed():
     assert float(given(kernel(9, 9))) == float(km.ModuliRegularizer(seed=5)(kernel(9, 9)))
 
 
-def test_permuted_control_keeps_the_histogram_and_loses_the_places():
+def test_permuted_control_keeps_the_histogram_and_loses_the_order():
     plain, control = km.ModuliRegularizer(), km.ModuliRegularizer(permute_seed=1)
     a, b = plain.coefficients((32, 32)), control.coefficients((32, 32))
     np.testing.assert_array_equal(np.sort(a, axis=None), np.sort(b, axis=None))

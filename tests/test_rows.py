@@ -7,11 +7,13 @@ from typing import ClassVar
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import keras_moduli as km
 from keras_moduli import _backend
-from keras_moduli.regularizers import _evaluation
+from keras_moduli.regularizers import Cost, Positions, _evaluation
 from tests import oracles
+from tests.backends import gradient
 from tests.cases import MANIFOLDS
 
 
@@ -53,53 +55,84 @@ def test_formula(by_rows, n, power, reduction, gates):
     assert float(regularizer(kernel)) == pytest.approx(expected, rel=1e-4)
 
 
-def dense(**arguments):
-    return keras.layers.Dense(
-        13,
-        kernel_regularizer=km.ModuliRegularizer(strength=0.1, **arguments),
-        name="layer",
-    )
+N = 13
+COSTS = {
+    "fixed": {},
+    "fixed, squared": {"power": 2, "reduction": "mean"},
+    "fixed, two sets": {"square": False},
+    "permuted": {"permute_seed": 1},
+    "communicability": {"communicability": True},
+    "learned, two sets": {"square": False, "dispersion": 3.0},
+    "learned": {"manifold": "sphere", "dispersion": 3.0},
+    "learned, taps": {"square": False, "dispersion": 3.0, "taps": 2},
+    "learned, gates": {
+        "manifold": "torus", "gates": 3, "reduction": "mean", "dispersion": 3.0,
+    },
+    "learned, cubed": {"manifold": "sphere", "power": 3, "dispersion": 3.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_gradients_are_the_same(by_rows, name):
+    """Value and gradients, by weights and positions, of both ways to compute them."""
+    options = {"manifold": "euclidean", "inhibitor": "diffusion", **COSTS[name]}
+    square, taps = options.pop("square", True), options.pop("taps", 1)
+    cost = Cost(strength=0.1, **options)
+    rng = np.random.RandomState(0)
+    shape = (taps * N, cost.gates * N)
+    kernel = rng.standard_normal(shape).astype("float32")
+    kernel[:4] = kernel[:, :4] = 0  # unconnected, which the repulsion leaves alone
+    points = [cost.manifold.sample(N, seed).astype("float32") for seed in (0, 1)]
+    learned = cost.dispersion > 0
+    layout = cost.layout(shape, square=square)
+
+    def evaluate_at(kernel, x, y):
+        y = x if square else y
+        placed = Positions(x, y, taps=taps, learned=learned, ramp=0.5)
+        return _evaluation.evaluate(cost, kernel, layout, placed)
+
+    results = []
+    for limit in (10**6, 50):
+        by_rows(limit)
+        at_once = limit > 50 or name in ("permuted", "communicability")
+        assert _evaluation.is_large(cost, layout) != at_once
+        value = ops.convert_to_numpy(evaluate_at(kernel, *points))
+        by_kernel, *by_points = gradient(evaluate_at, kernel, *points)
+        results.append([value, by_kernel, *(by_points if learned else ())])
+    for whole, rows in zip(*results, strict=True):
+        scale = np.abs(whole).max()
+        np.testing.assert_allclose(rows, whole, rtol=1e-4, atol=1e-5 * scale)
+    assert np.abs(results[0][1]).max() > 0
+    assert not learned or np.abs(results[0][2]).max() > 0
 
 
 LAYERS = {
-    "fixed": dense,
-    "fixed, squared": lambda: dense(power=2, reduction="mean"),
-    "fixed, two sets": lambda: dense(output_seed=1),
-    "permuted": lambda: dense(permute_seed=1),
-    "communicability": lambda: dense(communicability=True),
-    "learned, two sets": lambda: km.layers.Moduli(
-        keras.layers.Dense(13, name="layer"), strength=0.1
-    ),
-    "learned": lambda: km.layers.ModuliSimpleRNN(
-        13, manifold="sphere", strength=0.1, name="layer"
+    "fixed": lambda: keras.layers.Dense(
+        N, kernel_regularizer=km.ModuliRegularizer(strength=0.1), name="layer"
     ),
     "learned GRU": lambda: km.layers.ModuliGRU(
-        13, manifold="torus", strength=0.1, reduction="mean", name="layer"
-    ),
-    "learned, cubed": lambda: km.layers.ModuliSimpleRNN(
-        13, manifold="sphere", strength=0.1, power=3, name="layer"
+        N, manifold="torus", strength=0.1, reduction="mean", name="layer"
     ),
 }
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_training_is_the_same(by_rows, make):
-    """One step of descent shows the gradients by weights and places."""
-    rng = np.random.RandomState(0)
+    """One step of descent in `fit`."""
     weights = []
     for limit in (10**6, 50):
         by_rows(limit)
         layer = make()
         recurrent = isinstance(layer, keras.layers.RNN)
-        x = rng.standard_normal((4, 3, 13) if recurrent else (4, 13)).astype("float32")
+        x = np.zeros((4, 3, N) if recurrent else (4, N), "float32")
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input(x.shape[1:]), layer])
         for kernel in (w for w in model.weights if w.name.endswith("kernel")):
-            unconnected = np.ones(kernel.shape)  # which the repulsion leaves alone
+            unconnected = np.ones(kernel.shape)
             unconnected[:4] = unconnected[:, :4] = 0
             kernel.assign(kernel * unconnected)
         model.compile(keras.optimizers.SGD(0.1), "mse")
-        model.fit(0 * x, np.zeros((4, 13)), verbose=0)  # the penalty alone
+        model.fit(x, np.zeros((4, N)), verbose=0)  # the penalty alone
         weights.append(model.get_weights())
     for whole, rows in zip(*weights, strict=True):
         np.testing.assert_allclose(rows, whole, rtol=1e-4, atol=1e-5)
