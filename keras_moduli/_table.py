@@ -3,21 +3,23 @@
 import io
 
 
-def table(
+def draw_table(
     headings: list[str], cells: list[list[str]], *, section_before_last: bool = False
 ) -> str:
-    """A table of at most 100 characters a line."""
+    """Draws a table of at most 100 characters a line."""
     # Keras itself needs rich, for `model.summary()`.
     from rich.console import Console
     from rich.table import Table
 
-    found = Table()
+    drawing = Table()
     for column, heading in enumerate(headings):
-        found.add_column(heading, justify="right" if column else "left", overflow="fold")
+        drawing.add_column(
+            heading, justify="right" if column else "left", overflow="fold"
+        )
     for row in cells:
-        found.add_row(*row)
+        drawing.add_row(*row)
     if section_before_last:
-        found.rows[-2].end_section = True
+        drawing.rows[-2].end_section = True
     file = io.StringIO()
-    Console(file=file, width=100).print(found)
+    Console(file=file, width=100).print(drawing)
     return file.getvalue().rstrip()

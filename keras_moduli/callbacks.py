@@ -97,26 +97,26 @@ class GeometrySchedule(keras.callbacks.Callback):
                 "only after the first epoch has been scheduled. Give it a `keras.Input`, "
                 "or call `model.build(input_shape)` first."
             )
-        self._embeddings()
+        self._find_embeddings()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the strength and the plasticity of this epoch."""
-        for embedding in self._embeddings():
+        for embedding in self._find_embeddings():
             if self.ramp is not None:
-                embedding.ramp.assign(float(self.ramp(self._progress(epoch))))
+                embedding.ramp.assign(float(self.ramp(self._compute_progress(epoch))))
             if self.freeze is not None:
                 self._set_plasticity(embedding, frozen=epoch >= self.freeze)
 
-    def _embeddings(self) -> list[NeuronEmbedding]:
-        found = find_embeddings(self.model)
-        if not found:
+    def _find_embeddings(self) -> list[NeuronEmbedding]:
+        embeddings = find_embeddings(self.model)
+        if not embeddings:
             raise ValueError(
                 f"Model {self.model.name!r} has no learned geometry to schedule. Use a "
                 "layer of keras_moduli.layers."
             )
-        return found
+        return embeddings
 
-    def _progress(self, epoch: int) -> float:
+    def _compute_progress(self, epoch: int) -> float:
         assert self.end is not None
         if epoch >= self.end:
             return 1.0

@@ -77,7 +77,7 @@ def test_no_backend_is_imported():
 
 def test_no_module_is_long():
     for path in ROOT.rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 400, path
+        assert len(path.read_text().splitlines()) <= 300, path
 
 
 def test_every_registered_object_has_a_case():

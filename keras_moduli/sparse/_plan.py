@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_moduli import _checks
-from keras_moduli._table import table
+from keras_moduli._table import draw_table
 from keras_moduli.layers import Moduli
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.sparse._blocks import BlockLayout
@@ -89,7 +89,7 @@ class Plan:
         reasons = [
             f"{row.layer} stays dense: {row.reason}" for row in self.rows if row.reason
         ]
-        return "\n".join([table(headings, cells), *reasons])
+        return "\n".join([draw_table(headings, cells), *reasons])
 
     def __repr__(self) -> str:
         return str(self)

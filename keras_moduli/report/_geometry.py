@@ -1,0 +1,155 @@
+"""Where the neurons of a model are: a table, to print and to compute with."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moduli import _checks
+from keras_moduli._table import draw_table
+from keras_moduli.pruning._selection import label
+from keras_moduli.regularizers import find_regularizer
+
+
+@dataclass(frozen=True)
+class GeometryRow:
+    """The geometry of one weight matrix.
+
+    Attributes:
+        path: Path of the variable.
+        label: The path without what every path repeats: the model, and a layer's own
+            cell.
+        manifold: Where its neurons live.
+        learned: Whether their positions are learned.
+        spread: Their mean distance relative to that of random positions: 1 is well
+            spread, 0 a point.
+        flat: Fraction of the pairs that feel no force: a tenth more or less of distance
+            changes their cost by less than 1 % of its range.
+    """
+
+    path: str
+    label: str
+    manifold: str
+    learned: bool
+    spread: float
+    flat: float
+
+    @property
+    def verdict(self) -> str:
+        """`"collapsed"`, `"saturated"` or `"fine"`."""
+        if self.learned and self.spread < _COLLAPSED:
+            return "collapsed"
+        return "saturated" if self.flat > _SATURATED else "fine"
+
+    @property
+    def advice(self) -> str:
+        """What to change, or an empty string."""
+        return _ADVICE[self.verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as a dictionary of plain values."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+_COLLAPSED, _SATURATED = 0.25, 0.9
+_ADVICE = {
+    "fine": "",
+    "collapsed": "its neurons have crumpled together. Raise `dispersion` (the default is "
+    "3, 0 has none), or lower `strength` until the weights have learned.",
+    "saturated": "nearly all pairs of neurons are so far apart that the cost is flat and "
+    "nothing pulls. Choose the length of the inhibitor by the manifold, as with "
+    "`DifferenceOfGaussians.for_density(manifold, 0.1)`, or use `'diffusion'`.",
+}
+
+
+@dataclass(frozen=True)
+class GeometryReport:
+    """The geometry of a model, matrix by matrix. Prints as a table.
+
+    Attributes:
+        rows: One `GeometryRow` for each matrix that has a geometry.
+    """
+
+    rows: tuple[GeometryRow, ...]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries of plain values."""
+        return [row.to_dict() for row in self.rows]
+
+    def __str__(self) -> str:
+        headings = ["matrix", "manifold", "positions", "spread", "flat", "verdict"]
+        cells = [
+            [
+                row.label,
+                row.manifold,
+                "learned" if row.learned else "fixed",
+                f"{row.spread:.2f}",
+                f"{row.flat:.0%}",
+                row.verdict,
+            ]
+            for row in self.rows
+        ]
+        advice = {f"{row.verdict}: {row.advice}" for row in self.rows if row.advice}
+        return "\n".join([draw_table(headings, cells), *sorted(advice)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def geometry(model: keras.Model) -> GeometryReport:
+    """Where the neurons of a model are: spread, collapsed, or beyond any force.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        A `GeometryReport`: `print` shows a table, `rows` and `to_dicts()` hold the data.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the model is not built, or no weight of it has a geometry.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliSimpleRNN(32)])
+    >>> km.geometry(model).rows[0].verdict
+    'fine'
+    """
+    _checks.built_model(model)
+    chosen = [v for v in model.trainable_variables if find_regularizer(v) is not None]
+    if not chosen:
+        raise ValueError(
+            f"There is no weight of model {model.name!r} with a geometry. Use "
+            "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
+        )
+    return GeometryReport(tuple(_describe(v, label(v.path, model)) for v in chosen))
+
+
+def _describe(variable: Any, label: str) -> GeometryRow:
+    regularizer = find_regularizer(variable)
+    assert regularizer is not None
+    cost = regularizer.cost
+    distances = regularizer.distances(variable.shape)
+    random = cost.manifold.natural_length(0.5)
+    learned = any(e.trainable for e in regularizer.placement.embeddings)
+    return GeometryRow(
+        variable.path,
+        label,
+        repr(cost.manifold),
+        learned,
+        float(np.median(distances)) / random,
+        _measure_flatness(cost.inhibitor, distances),
+    )
+
+
+def _measure_flatness(inhibitor: Any, distances: Any) -> float:
+    def cost(d: Any) -> Any:
+        return ops.convert_to_numpy(inhibitor(np.square(d).astype(np.float32)))
+
+    # Up to what most pairs reach: one neuron far out makes no inhibitor flat.
+    grid = cost(np.linspace(0.0, np.quantile(distances, 0.95), 2000))
+    change = np.abs(cost(1.05 * distances) - cost(0.95 * distances))
+    return float(np.mean(change <= 0.01 * (grid.max() - grid.min())))

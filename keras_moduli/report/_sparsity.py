@@ -1,0 +1,157 @@
+"""What is left of a model: a table of its zeros, to print and to compute with."""
+
+import math
+import textwrap
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moduli._table import draw_table
+from keras_moduli.pruning import Skipped, prunable_variables, skipped
+from keras_moduli.pruning._selection import Select, label
+from keras_moduli.regularizers import find_regularizer
+
+
+@dataclass(frozen=True)
+class SparsityRow:
+    """One weight matrix.
+
+    Attributes:
+        path: Path of the variable.
+        label: The path without what every path repeats: the model, and a layer's own
+            cell.
+        shape: Its shape.
+        size: Number of weights.
+        zeros: Number of those that are exactly zero.
+        distance: Mean geodesic distance that the others span; None where the variable
+            has no penalty by distance, or no weight left.
+        distance_before: The same mean over all weights.
+    """
+
+    path: str
+    label: str
+    shape: tuple[int, ...]
+    size: int
+    zeros: int
+    distance: float | None = None
+    distance_before: float | None = None
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of the weights that are exactly zero."""
+        return self.zeros / self.size
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as a dictionary of plain values."""
+        return asdict(self) | {"sparsity": self.sparsity}
+
+
+@dataclass(frozen=True)
+class SparsityReport:
+    """The sparsity of a model, matrix by matrix. Prints as a table.
+
+    Attributes:
+        rows: One `SparsityRow` for each matrix.
+        skipped: The other weights, each a `keras_moduli.pruning.Skipped` with the reason
+            why it is left alone.
+    """
+
+    rows: tuple[SparsityRow, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def total(self) -> SparsityRow:
+        """All matrices together."""
+        size = sum(row.size for row in self.rows)
+        return SparsityRow(
+            "total", "total", (), size, sum(row.zeros for row in self.rows)
+        )
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries of plain values, for `csv`, `json` or pandas."""
+        return [row.to_dict() for row in self.rows]
+
+    def __str__(self) -> str:
+        has_distance = any(row.distance is not None for row in self.rows)
+        headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
+        headings += ["mean\ndistance", "before\npruning"] * has_distance
+        cells = [_format_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
+        return "\n".join(
+            [
+                draw_table(headings, cells, section_before_last=True),
+                *self._explain_left_alone(),
+            ]
+        )
+
+    def _explain_left_alone(self) -> list[str]:
+        """One line for each reason, with how many weights it covers and which."""
+        lines = []
+        for reason in sorted({row.reason for row in self.skipped}):
+            found = [row for row in self.skipped if row.reason == reason]
+            size = sum(math.prod(row.shape) for row in found)
+            names = ", ".join(row.label for row in found[:4])
+            more = f" and {len(found) - 4} more" * (len(found) > 4)
+            line = f"left alone, {reason}: {size:,} weights ({names}{more})"
+            lines += textwrap.wrap(line, 100, subsequent_indent="    ")
+        return lines
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
+    """How sparse a model is, matrix by matrix.
+
+    Args:
+        model: A built Keras model.
+        select: What to report, as in `MagnitudePruning`; by default what that prunes by
+            default.
+
+    Returns:
+        A `SparsityReport`: `print` shows a table, `rows` and `to_dicts()` hold the data.
+
+    Raises:
+        TypeError: If `model` is no Keras model.
+        ValueError: If the model is not built, or nothing is selected.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> km.sparsity(model).total.size
+    8
+    """
+    variables = prunable_variables(model, select)
+    rows = tuple(_describe(v, label(v.path, model)) for v in variables)
+    left = tuple(
+        row._replace(label=label(row.path, model)) for row in skipped(model, variables)
+    )
+    return SparsityReport(rows, left)
+
+
+def _describe(variable: Any, label: str) -> SparsityRow:
+    nonzero = ops.convert_to_numpy(variable.value) != 0
+    zeros = int(nonzero.size - np.count_nonzero(nonzero))
+    row = SparsityRow(variable.path, label, tuple(variable.shape), nonzero.size, zeros)
+    regularizer = find_regularizer(variable)
+    if regularizer is None or not nonzero.any():
+        return row
+    distances = regularizer.distances(row.shape)[:, None, :]
+    kept = nonzero.reshape(regularizer.layout(row.shape))
+    mean = float((distances * kept).sum(dtype=np.float64) / kept.sum())
+    return replace(row, distance=mean, distance_before=float(distances.mean()))
+
+
+def _format_cells(row: SparsityRow) -> list[str]:
+    distances = (row.distance, row.distance_before)
+    return [
+        row.label,
+        " × ".join(map(str, row.shape)),
+        f"{row.size:,}",
+        f"{row.zeros:,}",
+        f"{row.sparsity:.2%}",
+        *("" if value is None else f"{value:.2f}" for value in distances),
+    ]
