@@ -11,15 +11,13 @@ def draw_table(
     from rich.console import Console
     from rich.table import Table
 
-    drawing = Table()
+    grid = Table()
     for column, heading in enumerate(headings):
-        drawing.add_column(
-            heading, justify="right" if column else "left", overflow="fold"
-        )
+        grid.add_column(heading, justify="right" if column else "left", overflow="fold")
     for row in cells:
-        drawing.add_row(*row)
+        grid.add_row(*row)
     if section_before_last:
-        drawing.rows[-2].end_section = True
+        grid.rows[-2].end_section = True
     file = io.StringIO()
-    Console(file=file, width=100).print(drawing)
+    Console(file=file, width=100).print(grid)
     return file.getvalue().rstrip()

@@ -99,7 +99,7 @@ class GeometryReport:
 
 
 def geometry(model: keras.Model) -> GeometryReport:
-    """Where the neurons of a model are: spread, collapsed, or beyond any force.
+    """Reports where the neurons of a model are: spread, collapsed, or beyond any force.
 
     Args:
         model: A built Keras model.

@@ -90,10 +90,10 @@ class SparsityReport:
         """One line for each reason, with how many weights it covers and which."""
         lines = []
         for reason in sorted({row.reason for row in self.skipped}):
-            found = [row for row in self.skipped if row.reason == reason]
-            size = sum(math.prod(row.shape) for row in found)
-            names = ", ".join(row.label for row in found[:4])
-            more = f" and {len(found) - 4} more" * (len(found) > 4)
+            alike = [row for row in self.skipped if row.reason == reason]
+            size = sum(math.prod(row.shape) for row in alike)
+            names = ", ".join(row.label for row in alike[:4])
+            more = f" and {len(alike) - 4} more" * (len(alike) > 4)
             line = f"left alone, {reason}: {size:,} weights ({names}{more})"
             lines += textwrap.wrap(line, 100, subsequent_indent="    ")
         return lines
@@ -103,7 +103,7 @@ class SparsityReport:
 
 
 def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
-    """How sparse a model is, matrix by matrix.
+    """Reports how sparse a model is, matrix by matrix.
 
     Args:
         model: A built Keras model.
