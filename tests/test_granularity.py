@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from keras_moduli.pruning import SET, RigL, erdos_renyi_kernel
-from keras_moduli.pruning._granularity import Blocks, Pattern, Weights
-from keras_moduli.pruning._ranking import pruned, regrown
+from keras_moduli.pruning import Blocks, NofM, Weights
+from keras_moduli.pruning._ranking import prune_masks, regrow_masks
 from tests import oracles
 
 SIDES = st.integers(1, 9)
@@ -30,9 +30,9 @@ def matrices(draw):
 @given(matrices(), st.integers(1, 4), st.integers(1, 4), st.floats(0, 1), st.booleans())
 def test_blocks_equal_the_oracle(matrix, height, width, share, balanced):
     scores, mask = matrix
-    granularity = Blocks(height, width, balanced, pad=True)
+    granularity = Blocks((height, width), balanced, pad=True)
     zeros = round(share * scores.size)
-    (found,) = pruned([scores], [mask], zeros, granularity)
+    (found,) = prune_masks([scores], [mask], zeros, granularity)
     expected = oracles.pruned_units(
         scores, mask, zeros, lambda r, c: (r // height, c // width), balanced
     )
@@ -46,10 +46,10 @@ def test_balanced_columns_keep_equally_many_blocks(down, across, share, data):
     height, width = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
     shape = (down * height, across * width)
     scores = data.draw(arrays("float32", shape, elements=st.floats(0, 1, width=32)))
-    granularity = Blocks(height, width, balanced=True)
+    granularity = Blocks((height, width))
     mask = np.ones(shape, bool)
     for step in (0.5 * share, share):  # and stays balanced when pruned further
-        (mask,) = pruned([scores], [mask], round(step * mask.size), granularity)
+        (mask,) = prune_masks([scores], [mask], round(step * mask.size), granularity)
         blocks = mask.reshape(down, height, across, width)
         assert (blocks.any((1, 3)) == blocks.all((1, 3))).all(), "blocks are whole"
         assert len(set(blocks.all((1, 3)).sum(axis=0))) == 1
@@ -67,11 +67,11 @@ def test_patterns_keep_the_best_of_each_group(groups, columns, pattern):
     kept, group = pattern
     rng = np.random.RandomState(groups * 10 + columns)
     scores = rng.permutation(groups * group * columns).reshape(-1, columns) + 1.0
-    granularity = Pattern(kept, group)
+    granularity = NofM(kept, group)
     mask = np.ones(scores.shape, bool)
     for share in (0.3, 1.0):
-        zeros = round(share * granularity.sparsity * scores.size)
-        (mask,) = pruned([scores], [mask], zeros, granularity)
+        zeros = round(share * granularity.final_sparsity * scores.size)
+        (mask,) = prune_masks([scores], [mask], zeros, granularity)
         assert (~mask).sum() == zeros
     for column in range(columns):
         for start in range(0, len(scores), group):
@@ -83,13 +83,13 @@ def test_patterns_keep_the_best_of_each_group(groups, columns, pattern):
 def test_a_pattern_counts_what_is_masked_already():
     scores = np.arange(1.0, 9)[:, None]
     mask = np.array([[False]] * 4 + [[True]] * 4)
-    (found,) = pruned([scores], [mask], 5, Pattern(2, 4))
+    (found,) = prune_masks([scores], [mask], 5, NofM(2, 4))
     assert found.ravel().tolist() == [False] * 5 + [True] * 3
 
 
 def test_a_padded_group_keeps_as_many():
     mask = np.ones((6, 1), bool)
-    (found,) = pruned([np.arange(1.0, 7)[:, None]], [mask], 3, Pattern(2, 4, pad=True))
+    (found,) = prune_masks([np.arange(1.0, 7)[:, None]], [mask], 3, NofM(2, 4, pad=True))
     assert found.ravel().tolist() == [False, False, True, True, True, True]
 
 
@@ -98,11 +98,11 @@ def test_regrowth_keeps_the_number(matrix, fraction, data):
     scores, mask = matrix
     hopes = st.sampled_from([0.0, 1.0, 2.0])
     potentials = data.draw(arrays("float32", scores.shape, elements=hopes))
-    (found,) = regrown([scores], [potentials], [mask], fraction, Weights())
+    (found,) = regrow_masks([scores], [potentials], [mask], fraction, Weights())
     assert found.sum() == mask.sum()
     gone, back = mask & ~found, found & ~mask
     assert gone.sum() == back.sum()
-    (rest,) = pruned(
+    (rest,) = prune_masks(
         [scores], [mask], int((~mask).sum() + int(fraction * mask.sum())), Weights()
     )
     assert (rest <= found).all(), "only the lowest make room"
@@ -113,16 +113,16 @@ def test_regrowth_keeps_the_number(matrix, fraction, data):
 def test_how_much_regrows():
     progress = (0.0, 0.25, 0.5, 1.0)
     cosine = [0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.0]
-    assert [RigL(0.4).fraction_at(p) for p in progress] == pytest.approx(cosine)
-    assert [SET(0.4).fraction_at(p) for p in progress] == [0.4, 0.4, 0.4, 0.0]
+    assert [RigL(0.4).compute_fraction(p) for p in progress] == pytest.approx(cosine)
+    assert [SET(0.4).compute_fraction(p) for p in progress] == [0.4, 0.4, 0.4, 0.0]
 
 
 def test_regrowth_of_balanced_blocks_stays_balanced():
     rng = np.random.RandomState(0)
-    granularity = Blocks(2, 2, balanced=True)
+    granularity = Blocks((2, 2))
     scores, potentials = rng.uniform(size=(2, 12, 8))
-    (mask,) = pruned([scores], [np.ones((12, 8), bool)], 64, granularity)
-    (found,) = regrown([scores], [potentials], [mask], 0.5, granularity)
+    (mask,) = prune_masks([scores], [np.ones((12, 8), bool)], 64, granularity)
+    (found,) = regrow_masks([scores], [potentials], [mask], 0.5, granularity)
     blocks = found.reshape(6, 2, 4, 2)
     assert blocks.all((1, 3)).sum(axis=0).tolist() == [2, 2, 2, 2]
     assert (blocks.any((1, 3)) == blocks.all((1, 3))).all()
