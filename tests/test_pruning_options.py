@@ -239,7 +239,10 @@ def test_two_of_four():
 
 def test_unbalanced_blocks_compete_across_kernels():
     model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
-    fit(model, km.MagnitudePruning(0.5, structure=km.pruning.Blocks((4, 4), balanced=False)))
+    fit(
+        model,
+        km.MagnitudePruning(0.5, structure=km.pruning.Blocks((4, 4), balanced=False)),
+    )
     total = km.sparsity(model).total
     assert total.zeros == round(0.5 * total.size / 16) * 16
 
@@ -322,7 +325,9 @@ def test_regrowth_config_round_trip():
         config = keras.saving.serialize_keras_object(regrowth)
         assert km.MagnitudePruning(regrow=config).rule.regrow == regrowth
     config = keras.saving.serialize_keras_object(km.schedules.Cubic(0.5))
-    assert km.MagnitudePruning(schedule=config).timeline.schedule == km.schedules.Cubic(0.5)
+    assert km.MagnitudePruning(schedule=config).timeline.schedule == km.schedules.Cubic(
+        0.5
+    )
 
 
 @pytest.mark.parametrize("reset", [True, False])
