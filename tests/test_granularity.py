@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from keras_moduli.pruning import SET, RigL, erdos_renyi_kernel
-from keras_moduli.pruning import Blocks, NofM, Weights
+from keras_moduli.pruning import SET, Blocks, NofM, RigL, Weights, erdos_renyi_kernel
 from keras_moduli.pruning._ranking import prune_masks, regrow_masks
 from tests import oracles
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_moduli as km
-from keras_moduli.pruning import prunable_variables
-from keras_moduli.pruning import Blocks
+from keras_moduli.pruning import Blocks, prunable_variables
 from keras_moduli.pruning._ranking import prune_masks
 from tests.backends import CURRENT
 
