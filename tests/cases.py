@@ -165,9 +165,9 @@ STRUCTURES = {
     "blocks": (km.pruning.Blocks((4, 2), balanced=False), 64),
     "balanced blocks": (km.pruning.Blocks((4, 2)), 64),
     "balanced weights": (km.pruning.Blocks((1, 1)), 64),
-    "padded blocks": (km.pruning.Blocks((5, 3), pad=True), 80),
+    "padded blocks": (km.pruning.Blocks((8, 3), pad=True), 64),
     "2 of 4": (km.pruning.NofM(2, 4), 64),
-    "padded 3 of 6": (km.pruning.NofM(3, 6, pad=True), 64),
+    "padded 3 of 6": (km.pruning.NofM(3, 6, pad=True), 56),
 }
 
 # Each with the indices of the gates that compete: of kernels (4, 8) of two gates, (8, 8)
