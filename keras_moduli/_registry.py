@@ -50,6 +50,7 @@ class Registry(Generic[T]):
         base: The class that all of the family have in common.
         adapt: What else may be typed: makes an object of the family of it, or returns
             None where it cannot.
+        also: What that is, in words for a message.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class Registry(Generic[T]):
         kind: str,
         base: type[T],
         adapt: Callable[[Any], T | None] = lambda value: None,
+        also: str = "",
     ) -> None:
         self.kind = kind
         self.base = base
         self.adapt = adapt
+        self.also = also
         self.classes: dict[str, type[T]] = {}
 
     def names(self) -> list[str]:
@@ -120,10 +123,11 @@ class Registry(Generic[T]):
             is_class = isinstance(value, type) and issubclass(value, self.base)
             hint = f" Did you mean {value.__name__}(...)?" if is_class else ""
             came = value.__name__ if is_class else f"{value!r}"
+            also = self.also and f", or {self.also}"
             raise TypeError(
                 f"`{self.kind}` must be a name from {self.names()}, a "
-                f"{self.base.__name__} instance, or its config.{hint} Received: {came} "
-                f"(of type {type(value).__name__})"
+                f"{self.base.__name__} instance, or its config{also}.{hint} Received: "
+                f"{came} (of type {type(value).__name__})"
             )
         return value
 

@@ -1,4 +1,4 @@
-"""Schedules: how sparsity grows from the begin of pruning to its end."""
+"""Schedules: how sparsity grows from the start of pruning to its end."""
 
 import abc
 from collections.abc import Callable
@@ -29,14 +29,14 @@ class Schedule(Configuration, abc.ABC):
 
     @abc.abstractmethod
     def compute_fraction(self, progress: float) -> float:
-        """The fraction at a progress strictly between 0 and 1, or at its ends."""
+        """Returns the fraction at a progress strictly between 0 and 1, or at its ends."""
 
     @final
     def __call__(self, progress: float) -> float:
-        """The fraction in [0, 1] of the final sparsity.
+        """Returns the fraction in [0, 1] of the final sparsity.
 
         Args:
-            progress: 0 at the begin of pruning, 1 at its end; clipped to that range.
+            progress: 0 at the start of pruning, 1 at its end; clipped to that range.
         """
         return self.compute_fraction(min(max(progress, 0.0), 1.0))
 
@@ -45,7 +45,12 @@ def _adapt(value: Any) -> Any:
     return value if callable(value) and not isinstance(value, type) else None
 
 
-_registry = Registry("schedule", Schedule, _adapt)  # type: ignore[type-abstract]
+_registry = Registry(
+    "schedule",
+    Schedule,  # type: ignore[type-abstract]
+    _adapt,
+    also="a function of progress in [0, 1]",
+)
 names = _registry.names
 register = _registry.register
 
@@ -53,7 +58,7 @@ register = _registry.register
 def get(
     identifier: str | dict[str, Any] | Callable[[float], float],
 ) -> Callable[[float], float]:
-    """A schedule from its name, its configuration, or itself.
+    """Returns a schedule from its name, its configuration, or itself.
 
     Args:
         identifier: A name such as `"cubic"`, a config made by `keras.saving`, a
@@ -75,7 +80,7 @@ def get(
 @_registry.register("constant")
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """All of it at once, at the begin of pruning."""
+    """All of it at once, at the start of pruning."""
 
     def compute_fraction(self, progress: float) -> float:
         return 1.0
@@ -96,13 +101,13 @@ class Linear(Schedule):
     """Evenly: i + (1 − i)·p. With i = 0 the schedule of Mackey et al.
 
     Args:
-        initial: i, the fraction of the final sparsity at the begin, in [0, 1].
+        initial: i, the fraction of the final sparsity at the start, in [0, 1].
     """
 
     initial: float = 0.0
 
     def __post_init__(self) -> None:
-        self._set(initial=_initial(self.initial))
+        self._set(initial=_check_initial(self.initial))
 
     def compute_fraction(self, progress: float) -> float:
         return 1.0 - (1.0 - self.initial) * (1.0 - progress)
@@ -114,7 +119,7 @@ class Cubic(Schedule):
     """Fast first, then ever slower: 1 − (1 − i)·(1 − p)³.
 
     Args:
-        initial: i, the fraction of the final sparsity at the begin, in [0, 1].
+        initial: i, the fraction of the final sparsity at the start, in [0, 1].
 
     Source: Zhu and Gupta, "To prune, or not to prune", 2017.
     """
@@ -122,13 +127,13 @@ class Cubic(Schedule):
     initial: float = 0.0
 
     def __post_init__(self) -> None:
-        self._set(initial=_initial(self.initial))
+        self._set(initial=_check_initial(self.initial))
 
     def compute_fraction(self, progress: float) -> float:
         return 1.0 - (1.0 - self.initial) * (1.0 - progress) ** 3
 
 
-def _initial(value: float) -> float:
+def _check_initial(value: float) -> float:
     value = _checks.real("initial", value, minimum=0.0)
     if value > 1:
         raise ValueError(f"`initial` must be at most 1. Received: initial={value!r}")

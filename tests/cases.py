@@ -153,6 +153,31 @@ SCHEDULES = {
 
 REGROWTHS = [km.pruning.RigL(0.4), km.pruning.SET(0.2, seed=3)]
 
+# Each with how many of 16 × 8 weights are zero where half of them are to be.
+STRUCTURES = {
+    "weights": (km.pruning.Weights(), 64),
+    "blocks": (km.pruning.Blocks((4, 2), balanced=False), 64),
+    "balanced blocks": (km.pruning.Blocks((4, 2)), 64),
+    "balanced weights": (km.pruning.Blocks((1, 1)), 64),
+    "padded blocks": (km.pruning.Blocks((8, 3), pad=True), 64),
+    "2 of 4": (km.pruning.NofM(2, 4), 64),
+    "padded 3 of 6": (km.pruning.NofM(3, 6, pad=True), 56),
+}
+
+# Each with the indices of the gates that compete: of kernels (4, 8) of two gates, (8, 8)
+# of two, and (8, 1).
+SCOPES = {
+    "global": (km.pruning.scopes.Global(), [[0, 1, 2]]),
+    "layer": (km.pruning.scopes.Layer(), [[0], [1], [2]]),
+    "gate": (km.pruning.scopes.Gate(), [[0], [0], [1], [1], [2]]),
+    "erk": (km.pruning.scopes.ErdosRenyiKernel(), [[0], [1], [2]]),
+}
+
+SCORES = {
+    "magnitude": km.pruning.scores.Magnitude(),
+    "geometric": km.pruning.scores.Geometric(),
+}
+
 L, K = km.layers, keras.layers
 FEATURES = 3
 # Layers that take sequences (batch, 6, FEATURES); each is made anew for each test.

@@ -333,7 +333,7 @@ def test_checkpoints_hold_pruned_weights_and_the_optimizer(tmp_path, before, wra
 
 def test_a_resumed_run_goes_on_with_its_masks(tmp_path):
     model = build()
-    with pytest.warns(UserWarning, match="never begins"):
+    with pytest.warns(UserWarning, match="never starts"):
         fit(model, km.MagnitudePruning(0.9, end=6), epochs=4)
     model.save(tmp_path / "half.keras")
     loaded = keras.saving.load_model(tmp_path / "half.keras")
@@ -392,7 +392,7 @@ def test_callback_can_be_copied_as_keras_tuner_does():
 
 
 def test_final_sparsity_beyond_the_run_is_told():
-    with pytest.warns(UserWarning, match="never begins"):
+    with pytest.warns(UserWarning, match="never starts"):
         fit(build(), km.MagnitudePruning(0.9, end=9))
 
 

@@ -217,7 +217,7 @@ def test_erk_scope_keeps_small_kernels_denser():
 
 def test_balanced_blocks():
     model = build(keras.layers.LSTM(16), keras.layers.Dense(1))
-    pruning = km.MagnitudePruning(0.75, select="lstm", block=(4, 8), balanced=True)
+    pruning = km.MagnitudePruning(0.75, select="lstm", structure=(4, 8))
     # The input kernel is one block high, so it keeps all.
     with pytest.warns(UserWarning, match="60.0% zeros instead of 75.0%"):
         fit(model, pruning, epochs=6)
@@ -230,7 +230,7 @@ def test_balanced_blocks():
 
 def test_two_of_four():
     model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
-    pruning = km.MagnitudePruning(pattern=(2, 4))
+    pruning = km.MagnitudePruning(structure=km.pruning.NofM(2, 4))
     fit(model, pruning)
     for kernel in prunable_variables(model):
         groups = (array(kernel) != 0).reshape(-1, 4, kernel.shape[-1])
@@ -239,7 +239,10 @@ def test_two_of_four():
 
 def test_unbalanced_blocks_compete_across_kernels():
     model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
-    fit(model, km.MagnitudePruning(0.5, block=(4, 4)))
+    fit(
+        model,
+        km.MagnitudePruning(0.5, structure=km.pruning.Blocks((4, 4), balanced=False)),
+    )
     total = km.sparsity(model).total
     assert total.zeros == round(0.5 * total.size / 16) * 16
 
@@ -251,7 +254,7 @@ def test_unbalanced_blocks_compete_across_kernels():
 def test_blocks_too_large_for_the_sparsity_are_no_secret(sparsity, reached):
     """Of 16 inputs in blocks of 4, each output keeps one, two, three or four."""
     model = build(keras.layers.SimpleRNN(16), keras.layers.Dense(4))
-    options = {"select": "recurrent", "block": (4, 4), "balanced": True}
+    options = {"select": "recurrent", "structure": (4, 4)}
     with pytest.warns(UserWarning, match=reached):
         fit(model, km.MagnitudePruning(sparsity, **options))
     with warnings.catch_warnings():
@@ -320,9 +323,11 @@ def kernels(model):
 def test_regrowth_config_round_trip():
     for regrowth in cases.REGROWTHS:
         config = keras.saving.serialize_keras_object(regrowth)
-        assert km.MagnitudePruning(regrow=config).pruner.regrow == regrowth
+        assert km.MagnitudePruning(regrow=config).rule.regrow == regrowth
     config = keras.saving.serialize_keras_object(km.schedules.Cubic(0.5))
-    assert km.MagnitudePruning(schedule=config).plan.schedule == km.schedules.Cubic(0.5)
+    assert km.MagnitudePruning(schedule=config).timeline.schedule == km.schedules.Cubic(
+        0.5
+    )
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -343,9 +348,9 @@ def test_moments_of_weights_that_come_back(reset):
     assert (array(momentum)[masked] != 0).all(), "what regrowth may read"
     model.train_on_batch(X, Y)
     assert (array(momentum)[masked] != 0).all()
-    before = array(pruning.pruner.held.masks[0]).copy()
+    before = array(pruning._run.masks.masks[0]).copy()
     pruning.update(1)
-    back = array(pruning.pruner.held.masks[0]) & ~before
+    back = array(pruning._run.masks.masks[0]) & ~before
     assert back.any()
     assert (array(momentum)[back] == 0).all() == reset
     pruning.release()
@@ -408,7 +413,7 @@ def test_two_pruners_with_selections_of_their_own(tmp_path):
     saved = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
     history = fit(
         model,
-        km.MagnitudePruning(0.75, select="recurrent", block=(4, 4), balanced=True),
+        km.MagnitudePruning(0.75, select="recurrent", structure=(4, 4)),
         km.MagnitudePruning(0.5, select=r"/kernel$", end=2),
         saved,
         epochs=6,
@@ -514,7 +519,7 @@ def ticket_model():
     return model, first
 
 
-def test_a_ticket_has_the_mask_the_places_and_fresh_weights():
+def test_a_ticket_has_the_mask_the_positions_and_fresh_weights():
     model, _ = ticket_model()
     ticket, same, other = (km.lottery_ticket(model, seed) for seed in (1, 1, 2))
     for a, b, c, d in zip(
@@ -525,8 +530,8 @@ def test_a_ticket_has_the_mask_the_places_and_fresh_weights():
         kept = array(a) != 0
         assert (array(a)[kept] != array(b)[kept]).all()
         assert (array(d)[kept] != array(b)[kept]).any() or not kept.any()
-    places = [m.layers[0].embedding for m in (model, ticket)]
-    np.testing.assert_array_equal(array(places[0]), array(places[1]))
+    positions = [m.layers[0].embedding for m in (model, ticket)]
+    np.testing.assert_array_equal(array(positions[0]), array(positions[1]))
     assert int(ticket.optimizer.iterations) == 0
 
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_moduli as km
-from keras_moduli.pruning import prunable_variables
-from keras_moduli.pruning._granularity import Blocks
-from keras_moduli.pruning._ranking import pruned
+from keras_moduli.pruning import Blocks, prunable_variables
+from keras_moduli.pruning._ranking import prune_masks
 from tests.backends import CURRENT
 
 RNG = np.random.RandomState(0)
@@ -24,9 +23,9 @@ def array(value):
 def block_masked(shape, block, sparsity, seed=0, balanced=True):
     """A mask of random blocks, equally many in each column."""
     scores = np.random.RandomState(seed).uniform(size=shape)
-    granularity = Blocks(*block, balanced=balanced, pad=True)
+    granularity = Blocks(block, balanced, pad=True)
     zeros = round(sparsity * scores.size)
-    return pruned([scores], [np.ones(shape, bool)], zeros, granularity)[0]
+    return prune_masks([scores], [np.ones(shape, bool)], zeros, granularity)[0]
 
 
 def prune(model, block=(16, 64), sparsity=0.9):

@@ -85,7 +85,10 @@ def test_every_registered_object_has_a_case():
         manifolds_registry: {type(case.manifold) for case in cases.MANIFOLDS.values()},
         inhibitors._registry: {type(row[0]) for row in cases.INHIBITORS.values()},
         schedules._registry: {type(row[0]) for row in cases.SCHEDULES.values()},
-        pruning._regrowth._registry: {type(row) for row in cases.REGROWTHS},
+        pruning.regrowth._registry: {type(row) for row in cases.REGROWTHS},
+        pruning.structures._registry: {type(row[0]) for row in cases.STRUCTURES.values()},
+        pruning.scopes._registry: {type(row[0]) for row in cases.SCOPES.values()},
+        pruning.scores._registry: {type(row) for row in cases.SCORES.values()},
     }
     for registry, classes in rows.items():
         assert set(registry.classes.values()) == classes, registry.kind

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks
-from keras_moduli.layers import find_embeddings
+from keras_moduli.pruning import _geometry
 from keras_moduli.pruning._selection import Select, prunable_variables
 
 
@@ -31,11 +31,11 @@ def lottery_ticket(
     rewind: keras.Model | Sequence[Any] | None = None,
     select: Select = None,
 ) -> keras.Model:
-    """A new model with the zeros of a pruned one, and fresh weights elsewhere.
+    """Returns a new model with the zeros of a pruned one, and fresh weights elsewhere.
 
     It tells what a mask is worth apart from the weights that it was found with. The zeros
     are held while the new model trains, by a constraint on each kernel; a copy that was
-    saved and loaded again needs the callback `KeepZeros` for that. Learned places of
+    saved and loaded again needs the callback `KeepZeros` for that. Learned positions of
     neurons are taken over from the pruned model, so that the penalty prices its
     connections as before; other weights (biases, norms) are fresh.
 
@@ -50,7 +50,7 @@ def lottery_ticket(
         A new model, compiled as `model` is, with an optimizer that knows nothing yet.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If it has no zeros, or `rewind` has other shapes.
 
     Example:
@@ -65,36 +65,35 @@ def lottery_ticket(
     Source: Frankle and Carbin, "The lottery ticket hypothesis", 2019.
     """
     seed = _checks.seed("seed", seed)
-    indices = _positions(model, prunable_variables(model, select))
+    indices = _find_indices(model, prunable_variables(model, select))
     masks = [ops.convert_to_numpy(model.weights[i].value) != 0 for i in indices]
     if all(mask.all() for mask in masks):
         raise ValueError(
             f"Model {model.name!r} has no zeros that a ticket could keep. Prune it "
             "first, with `MagnitudePruning` in `fit`."
         )
-    ticket = _fresh(model, seed)
+    ticket = _clone(model, seed)
     if rewind is not None:
         _rewind(ticket, rewind)
-    places = _positions(model, [e.embedding for e in find_embeddings(model)])
-    for i in places:
+    for i in _find_indices(model, _geometry.list_embeddings(model)):
         # Through NumPy: on JAX two variables must not share a buffer that a step donates.
         ticket.weights[i].assign(ops.convert_to_numpy(model.weights[i].value))
     for i, mask in zip(indices, masks, strict=True):
         weight = ticket.weights[i]
-        # All zeros: initialized so, as in `HeldMasks.adopt_zeros`.
+        # All zeros: initialized so, as in `MaskState.adopt_zeros`.
         if mask.any():
             weight.assign(ops.where(mask, weight.value, 0.0))
             weight.constraint = _FixedMask(mask, weight.constraint)
     return ticket
 
 
-def _positions(model: keras.Model, variables: Sequence[Any]) -> list[int]:
+def _find_indices(model: keras.Model, variables: Sequence[Any]) -> list[int]:
     wanted = {id(variable) for variable in variables}
     return [i for i, weight in enumerate(model.weights) if id(weight) in wanted]
 
 
-def _fresh(model: keras.Model, seed: int) -> keras.Model:
-    """The model as its file would describe it, with other seeds."""
+def _clone(model: keras.Model, seed: int) -> keras.Model:
+    """Returns the model as its file would describe it, with other seeds."""
     config = keras.saving.serialize_keras_object(model)
     _reseed(config, np.random.RandomState(seed))
     fresh = keras.saving.deserialize_keras_object(config)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_moduli.pruning._granularity import Granularity, Units, Weights
+from keras_moduli.pruning.structures import Structure, Units, Weights
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -15,7 +15,7 @@ Mask = NDArray[np.bool_]
 def magnitude_masks(
     weights: Sequence[Array], masks: Sequence[Mask], zeros: int
 ) -> list[Mask]:
-    """Masks that keep all but the `zeros` weights of smallest magnitude.
+    """Returns masks that keep all but the `zeros` weights of smallest magnitude.
 
     Weights that are masked already go first, ties by position. Each array keeps its
     largest weight, whatever its size.
@@ -31,14 +31,14 @@ def magnitude_masks(
     """
     rows = [np.abs(weight).reshape(1, -1) for weight in weights]
     flat = [mask.reshape(1, -1) for mask in masks]
-    found = pruned(rows, flat, zeros, Weights())
-    return [new.reshape(old.shape) for new, old in zip(found, masks, strict=True)]
+    pruned = prune_masks(rows, flat, zeros, Weights())
+    return [new.reshape(old.shape) for new, old in zip(pruned, masks, strict=True)]
 
 
-def pruned(
-    scores: Sequence[Array], masks: Sequence[Mask], zeros: int, granularity: Granularity
+def prune_masks(
+    scores: Sequence[Array], masks: Sequence[Mask], zeros: int, structure: Structure
 ) -> list[Mask]:
-    """Masks of matrices that are ranked together, with `zeros` weights masked in all.
+    """Returns masks of matrices ranked together, with `zeros` weights masked in all.
 
     Units of smallest score go first, to the number of zeros that is nearest. The best
     unit of a matrix is never masked, and what is masked stays so.
@@ -47,22 +47,22 @@ def pruned(
         scores: Matrices of scores that are not negative.
         masks: The present masks, of the same shapes.
         zeros: How many weights to mask.
-        granularity: What is masked at once.
+        structure: What is masked at once.
     """
-    units = _units(scores, masks, granularity)
+    units = _divide(scores, masks, structure)
     for unit in units:
         unit.scores[np.argmax(unit.scores)] = np.inf
-    return _masks(units, _keep(units, zeros), masks)
+    return _gather(units, _rank(units, zeros), masks)
 
 
-def regrown(
+def regrow_masks(
     scores: Sequence[Array],
     potentials: Sequence[Array],
     masks: Sequence[Mask],
     fraction: float,
-    granularity: Granularity,
+    structure: Structure,
 ) -> list[Mask]:
-    """Masks in which the worst `fraction` of the kept units has made room for others.
+    """Returns masks in which the worst `fraction` of kept units made room for others.
 
     As many come back as go, those of highest potential. One that has just gone may come
     back too, and a tie goes to what comes first.
@@ -72,38 +72,38 @@ def regrown(
         potentials: The same of what is expected of masked weights: the highest come back.
         masks: The present masks.
         fraction: Of the kept weights, in [0, 1].
-        granularity: What is masked at once.
+        structure: What is masked at once.
     """
     size, kept = sum(m.size for m in masks), sum(int(m.sum()) for m in masks)
-    rest = pruned(scores, masks, size - kept + int(fraction * kept), granularity)
+    rest = prune_masks(scores, masks, size - kept + int(fraction * kept), structure)
     missing = kept - sum(int(m.sum()) for m in rest)
     candidates = [~mask for mask in rest]
-    units = _units(potentials, candidates, granularity)
-    back = _masks(units, _keep(units, size - missing), candidates)
+    units = _divide(potentials, candidates, structure)
+    back = _gather(units, _rank(units, size - missing), candidates)
     return [old | new for old, new in zip(rest, back, strict=True)]
 
 
-def _units(
-    scores: Sequence[Array], masks: Sequence[Mask], granularity: Granularity
+def _divide(
+    scores: Sequence[Array], masks: Sequence[Mask], structure: Structure
 ) -> list[Units]:
-    return [granularity.units(s, m) for s, m in zip(scores, masks, strict=True)]
+    return [structure.compute_units(s, m) for s, m in zip(scores, masks, strict=True)]
 
 
-def _masks(units: list[Units], keep: Array, masks: Sequence[Mask]) -> list[Mask]:
+def _gather(units: list[Units], keep: Array, masks: Sequence[Mask]) -> list[Mask]:
     parts = np.split(keep, np.cumsum([unit.scores.size for unit in units])[:-1])
     return [
-        unit.mask(part).reshape(mask.shape) & mask
+        unit.spread(part).reshape(mask.shape) & mask
         for unit, part, mask in zip(units, parts, masks, strict=True)
     ]
 
 
-def _keep(units: list[Units], zeros: int) -> Array:
-    """Which units stay, so that `zeros` weights go: more if more are masked already."""
+def _rank(units: list[Units], zeros: int) -> Array:
+    """Returns which units stay, so that `zeros` weights go, or what is masked already."""
     scores = np.concatenate([unit.scores for unit in units])
     free, masked = np.isfinite(scores), scores < 0
     if all(unit.sizes is None for unit in units):
         count = int(min(max(zeros, masked.sum()), free.sum()))
-        return _all_but_lowest(scores, count)
+        return _keep_all_but_lowest(scores, count)
     sizes = np.concatenate([unit.sizes for unit in units])
     order = np.argsort(scores, kind="stable")
     sums = np.cumsum(np.concatenate([[0], sizes[order]]))
@@ -114,8 +114,8 @@ def _keep(units: list[Units], zeros: int) -> Array:
     return keep
 
 
-def _all_but_lowest(scores: Array, count: int) -> Array:
-    """The same as by sorting, in linear time."""
+def _keep_all_but_lowest(scores: Array, count: int) -> Array:
+    """Does the same as sorting would, in linear time."""
     keep = np.ones(scores.size, bool)
     if count > 0:
         threshold = np.partition(scores, count - 1)[count - 1]

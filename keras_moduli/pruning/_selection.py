@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_moduli import _checks
-from keras_moduli.layers import find_embeddings
+from keras_moduli.pruning import _geometry
 
 Variable = Any
 Choice = str | Sequence[str] | Callable[[Variable], bool]
@@ -40,13 +40,13 @@ class Skipped(NamedTuple):
     reason: str
 
 
-def checked(select: Any) -> Select:
-    """`select` of `MagnitudePruning`, if it has a legal form."""
+def check_select(select: Any) -> Select:
+    """Returns `select` of `MagnitudePruning`, if it has a legal form."""
     if select is None or callable(select):
         return select
     if isinstance(select, dict):
         for pattern, value in select.items():
-            _checked_pattern(pattern)
+            _check_pattern(pattern)
             if not 0 <= _checks.real(f"select[{pattern!r}]", value) < 1:
                 raise ValueError(
                     f"`select[{pattern!r}]` is the fraction of weights set to zero, in "
@@ -62,11 +62,11 @@ def checked(select: Any) -> Select:
             f"to final sparsity. Received: select={select!r}"
         )
     for pattern in patterns:
-        _checked_pattern(pattern)
+        _check_pattern(pattern)
     return select
 
 
-def _checked_pattern(pattern: Any) -> None:
+def _check_pattern(pattern: Any) -> None:
     if not isinstance(pattern, str):
         raise TypeError(
             "`select` must name variables by strings, regular expressions over their "
@@ -81,7 +81,7 @@ def _checked_pattern(pattern: Any) -> None:
 
 
 def prunable_variables(model: keras.Model, select: Select = None) -> list[Variable]:
-    """The weights of a model that pruning would choose.
+    """Returns the weights of a model that pruning would choose.
 
     Args:
         model: A built Keras model.
@@ -91,43 +91,43 @@ def prunable_variables(model: keras.Model, select: Select = None) -> list[Variab
         List of `keras.Variable`, in the order of `model.trainable_variables`.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, nothing is selected, a pattern matches
             nothing, or two entries of a dict match the same variable.
     """
-    return [variable for variable, _ in target_sparsities(model, select)]
+    return [variable for variable, _ in find_sparsities(model, select)]
 
 
-def target_sparsities(
+def find_sparsities(
     model: keras.Model, select: Select
 ) -> list[tuple[Variable, float | None]]:
-    """The chosen weights, each with the sparsity that `select` gives it, if it does."""
+    """Returns the chosen weights, with the sparsities that `select` gives, if it does."""
     variables = _checks.built_model(model).trainable_variables
     if select is None or callable(select):
-        found: list[tuple[Variable, float | None]]
-        found = [(v, None) for v in variables if (select or _NAMED["kernels"])(v)]
+        chosen: list[tuple[Variable, float | None]]
+        chosen = [(v, None) for v in variables if (select or _NAMED["kernels"])(v)]
     else:
-        places = _places(model)
-        legal = [v for v in variables if _never(v, places) is None]
-        found = _matches(select, legal, model)
-    if not found:
+        embeddings = _identify_embeddings(model)
+        legal = [v for v in variables if _explain_never(v, embeddings) is None]
+        chosen = _match(select, legal, model)
+    if not chosen:
         raise ValueError(
             "Nothing to prune: no trainable variable is selected. The model has "
             f"{[v.path for v in variables]}. Pass `select=`, a function of a variable."
         )
-    return found
+    return chosen
 
 
-def _matches(
+def _match(
     select: Any, variables: list[Variable], model: keras.Model
 ) -> list[tuple[Variable, float | None]]:
     patterns = [select] if isinstance(select, str) else select
     matching: dict[int, str] = {}  # by index: variables compare by their values
     for pattern in patterns:
-        matches = _matcher(pattern, model)
+        matches = _make_matcher(pattern, model)
         indices = [i for i, v in enumerate(variables) if matches(v)]
         if not indices:
-            raise ValueError(_no_match(pattern, [v.path for v in variables]))
+            raise ValueError(_describe_no_match(pattern, [v.path for v in variables]))
         twice = next((i for i in indices if i in matching), None)
         if isinstance(select, dict) and twice is not None:
             raise ValueError(
@@ -140,7 +140,7 @@ def _matches(
     return [(variables[i], values.get(matching[i])) for i in sorted(matching)]
 
 
-def _matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool]:
+def _make_matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool]:
     if pattern in _NAMED:
         return _NAMED[pattern]
     search = re.compile(pattern).search
@@ -148,12 +148,12 @@ def _matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool]:
 
 
 def label(path: str, model: keras.Model) -> str:
-    """A path without what every path repeats: the model, and a layer's own cell."""
+    """Returns a path without what all repeat: the model, and a layer's own cell."""
     path = path.removeprefix(f"{model.name}/")
     return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)
 
 
-def _no_match(pattern: str, paths: list[str]) -> str:
+def _describe_no_match(pattern: str, paths: list[str]) -> str:
     near = difflib.get_close_matches(pattern, paths, n=3, cutoff=0.0)
     return (
         f"`select` matches no weight that can be pruned: {pattern!r} is found in no "
@@ -162,36 +162,36 @@ def _no_match(pattern: str, paths: list[str]) -> str:
 
 
 def skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skipped, ...]:
-    """The weights of a model that are not among the chosen, with the reasons.
+    """Returns the weights of a model that are not among the chosen, with the reasons.
 
     Args:
         model: A built Keras model.
         chosen: What is pruned.
     """
     taken = {id(v) for v in chosen}
-    places = _places(model)
+    embeddings = _identify_embeddings(model)
     return tuple(
-        Skipped(v.path, v.path, tuple(v.shape), _reason(v, places))
+        Skipped(v.path, v.path, tuple(v.shape), _explain(v, embeddings))
         for v in model.weights
         if id(v) not in taken and math.prod(v.shape) > 1
     )
 
 
-def _reason(variable: Variable, places: set[int]) -> str:
-    if (reason := _never(variable, places)) is not None:
+def _explain(variable: Variable, embeddings: set[int]) -> str:
+    if (reason := _explain_never(variable, embeddings)) is not None:
         return reason
     if not _NAMED["kernels"](variable):
         return "not named as a kernel: choose it by `select`"
     return "not trainable" if not variable.trainable else "not selected"
 
 
-def _places(model: keras.Model) -> set[int]:
-    return {id(embedding.embedding) for embedding in find_embeddings(model)}
+def _identify_embeddings(model: keras.Model) -> set[int]:
+    return {id(variable) for variable in _geometry.list_embeddings(model)}
 
 
-def _never(variable: Variable, places: set[int]) -> str | None:
-    """Why no pattern selects this weight, whatever it matches."""
-    if id(variable) in places:
+def _explain_never(variable: Variable, embeddings: set[int]) -> str | None:
+    """Returns why no pattern selects this weight, whatever it matches."""
+    if id(variable) in embeddings:
         return "positions of neurons"
     if "bias" in variable.name:
         return "bias"
@@ -200,8 +200,8 @@ def _never(variable: Variable, places: set[int]) -> str | None:
     return "has one axis" if len(variable.shape) < 2 else None
 
 
-def gates(model: keras.Model, variable: Variable) -> int:
-    """How many gates lie side by side in a kernel: 3 in a GRU's, 4 in an LSTM's, else 1.
+def count_gates(model: keras.Model, variable: Variable) -> int:
+    """Returns how many gates a kernel has side by side: 3 in a GRU, 4 in an LSTM, or 1.
 
     A recurrent kernel is (units, gates · units), and the input kernel beside it as wide.
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from keras_moduli import _checks, _keras_private
 from keras_moduli._registry import Configuration, Registry
 
-__all__ = ["SET", "Regrowth", "RigL", "regrowth"]
+__all__ = ["SET", "Regrowth", "RigL", "get", "names", "register"]
 
 Array = NDArray[Any]
 
@@ -27,18 +27,18 @@ class Regrowth(Configuration, abc.ABC):
     """
 
     @abc.abstractmethod
-    def fraction_at(self, progress: float) -> float:
-        """The fraction of the kept weights that is exchanged.
+    def compute_fraction(self, progress: float) -> float:
+        """Returns the fraction of the kept weights that is exchanged.
 
         Args:
-            progress: 0 at the begin of pruning, 1 at its end.
+            progress: 0 at the start of pruning, 1 at its end.
         """
 
     @abc.abstractmethod
-    def potentials(
+    def compute_potentials(
         self, optimizer: Any, variables: Sequence[Any], position: int
     ) -> list[Array]:
-        """What is expected of each weight if it came back: not negative, highest first.
+        """Returns what is expected of each weight if it came back: highest first.
 
         Args:
             optimizer: The optimizer, built.
@@ -46,12 +46,33 @@ class Regrowth(Configuration, abc.ABC):
             position: The epoch or step of this update.
 
         Returns:
-            One array for each variable, of its shape.
+            One array for each variable, of its shape and not negative.
         """
 
 
 _registry = Registry("regrowth", Regrowth)  # type: ignore[type-abstract]
-regrowth = _registry.get
+names = _registry.names
+register = _registry.register
+
+
+def get(identifier: str | dict[str, Any] | Regrowth) -> Regrowth:
+    """Returns a regrowth from its name, its configuration, or itself.
+
+    Args:
+        identifier: A name such as `"rigl"`, a config made by `keras.saving`, or a
+            `Regrowth`, which is returned as it is.
+
+    Raises:
+        TypeError: If `identifier` is none of these.
+        ValueError: If the name is unknown.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> km.pruning.regrowth.get("rigl")
+    RigL(fraction=0.3)
+    """
+    return _registry.get(identifier)
 
 
 @_registry.register("rigl")
@@ -64,7 +85,7 @@ class RigL(Regrowth):
     its kin, SGD and RMSprop with momentum, Lion.
 
     Args:
-        fraction: f, the fraction of the kept weights that is exchanged at the begin.
+        fraction: f, the fraction of the kept weights that is exchanged at the start.
 
     Source: Evci et al., "Rigging the lottery", 2020; the momentum in place of one batch's
     gradient from Dettmers and Zettlemoyer, "Sparse networks from scratch", 2019.
@@ -75,15 +96,15 @@ class RigL(Regrowth):
     def __post_init__(self) -> None:
         self._set(fraction=_checks.fraction("fraction", self.fraction))
 
-    def fraction_at(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         """f/2·(1 + cos πp)."""
         return self.fraction / 2 * (1 + math.cos(math.pi * progress))
 
-    def potentials(
+    def compute_potentials(
         self, optimizer: Any, variables: Sequence[Any], position: int
     ) -> list[Array]:
         """|momentum|."""
-        momenta = [_momentum(optimizer, variable) for variable in variables]
+        momenta = [_find_momentum(optimizer, variable) for variable in variables]
         return [np.abs(ops.convert_to_numpy(state.value)) for state in momenta]
 
 
@@ -109,11 +130,11 @@ class SET(Regrowth):
             seed=_checks.seed("seed", self.seed),
         )
 
-    def fraction_at(self, progress: float) -> float:
+    def compute_fraction(self, progress: float) -> float:
         """The same throughout, but none at the end, when what is kept must learn."""
         return self.fraction * (progress < 1)
 
-    def potentials(
+    def compute_potentials(
         self, optimizer: Any, variables: Sequence[Any], position: int
     ) -> list[Array]:
         """Uniform random numbers."""
@@ -121,7 +142,7 @@ class SET(Regrowth):
         return [rng.uniform(size=tuple(variable.shape)) for variable in variables]
 
 
-def _momentum(optimizer: Any, variable: Any) -> Any:
+def _find_momentum(optimizer: Any, variable: Any) -> Any:
     part = _keras_private.find_optimizer(optimizer, variable)
     for state in _keras_private.iterate_slots(part, variable):
         if _keras_private.is_momentum(state):

@@ -22,9 +22,9 @@ class _Masked(keras.constraints.Constraint):
     """
 
     def __init__(
-        self, held: "HeldMasks", mask: Variable, inner: Any, averages: list[Variable]
+        self, state: "MaskState", mask: Variable, inner: Any, averages: list[Variable]
     ) -> None:
-        self.held = held
+        self.state = state
         self.mask = mask
         self.inner = inner
         self.averages = averages
@@ -32,15 +32,15 @@ class _Masked(keras.constraints.Constraint):
     def __call__(self, weight: Any) -> Any:
         weight = weight if self.inner is None else self.inner(weight)
         for average in self.averages:
-            average.assign(_masked(average, self.mask))
-        return _masked(weight, self.mask)
+            average.assign(_apply(average, self.mask))
+        return _apply(weight, self.mask)
 
 
-def _masked(weight: Any, mask: Variable) -> Any:
+def _apply(weight: Any, mask: Variable) -> Any:
     return ops.where(mask.value, ops.convert_to_tensor(weight), 0.0)
 
 
-class HeldMasks:
+class MaskState:
     """Masks in force on some weights: held by the optimizer, applied after each step.
 
     On JAX a compiled step sees only the trainable and the optimizer's variables while
@@ -49,21 +49,21 @@ class HeldMasks:
 
     Args:
         variables: The weights.
-        optimizer: The optimizer of these, and perhaps of others.
-        changed: Called when the masks are in place, and when they are gone.
+        optimizer: The optimizer of these, built, and perhaps of others.
+        on_change: Called when the masks are in place, and when they are gone.
     """
 
     def __init__(
         self,
         variables: Sequence[Variable],
         optimizer: Any,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.variables = list(variables)
         self.optimizer = optimizer
-        self.running = False
-        self._active = True
-        self._changed = changed
+        self.is_running = False  # so that what an interrupted run left can be told
+        self._is_active = True
+        self._on_change = on_change
         self._chain = list(_keras_private.iterate_optimizers(optimizer))
         self.masks = [self._add_mask(variable) for variable in variables]
         for variable, mask in zip(self.variables, self.masks, strict=True):
@@ -71,7 +71,7 @@ class HeldMasks:
             variable.constraint = _Masked(self, mask, variable.constraint, averages)
         for part in self._chain:
             _hide(part, self)
-        self._changed()
+        self._on_change()
 
     def _add_mask(self, variable: Variable) -> Variable:
         return self._chain[-1].add_variable(
@@ -86,12 +86,12 @@ class HeldMasks:
         """Takes exact zeros for what an earlier run has pruned."""
         for variable, mask in zip(self.variables, self.masks, strict=True):
             weight = ops.convert_to_numpy(variable.value)
-            if not _is_initial(weight):
+            if not _is_as_initialized(weight):
                 mask.assign(weight != 0)
         self.apply()
 
     def numpy(self) -> list[Mask]:
-        """The masks as arrays, true for what is kept."""
+        """Returns the masks as arrays, true for what is kept."""
         return [np.array(ops.convert_to_numpy(mask.value)) for mask in self.masks]
 
     def assign(self, masks: Sequence[Mask], *, reset_moments: bool) -> None:
@@ -115,22 +115,22 @@ class HeldMasks:
     def apply(self) -> None:
         """Zeroes the masked weights now; the step does so from the next update on."""
         for variable, mask in zip(self.variables, self.masks, strict=True):
-            variable.assign(_masked(variable, mask))
+            variable.assign(_apply(variable, mask))
             for average in self._slots(variable, averages=True):
-                average.assign(_masked(average, mask))
+                average.assign(_apply(average, mask))
 
     def release(self) -> None:
         """Takes the masks off again. The weights keep their zeros."""
-        if not self._active:
+        if not self._is_active:
             return
-        self._active = False
+        self._is_active = False
         self.apply()
         for variable in self.variables:
             variable.constraint = variable.constraint.inner
         for part in self._chain:
             _unhide(part, self)
         self.untrack()
-        self._changed()
+        self._on_change()
 
     def _slots(self, variable: Variable, *, averages: bool = False) -> Iterator[Variable]:
         part = _keras_private.find_optimizer(self.optimizer, variable)
@@ -147,48 +147,48 @@ class HeldMasks:
         _keras_private.track(self._chain[-1], self.masks)
 
 
-def held_on(variables: Iterable[Variable]) -> list[HeldMasks]:
-    """The masks that are in force on some weights, each set once."""
+def find_masks(variables: Iterable[Variable]) -> list[MaskState]:
+    """Returns the masks in force on some weights, each state once."""
     constraints = [variable.constraint for variable in variables]
-    masked = [c.held for c in constraints if isinstance(c, _Masked)]
-    return list({id(held): held for held in masked}.values())
+    states = [c.state for c in constraints if isinstance(c, _Masked)]
+    return list({id(state): state for state in states}.values())
 
 
-def _hide(optimizer: Any, held: HeldMasks) -> None:
+def _hide(optimizer: Any, state: MaskState) -> None:
     """Makes an optimizer save and load its own variables only.
 
     Otherwise Keras drops the whole state on loading, because the counts differ.
     """
     if not hasattr(optimizer.save_own_variables, "hidden"):
-        hidden: list[HeldMasks] = []
+        hidden: list[MaskState] = []
         for name in ("save_own_variables", "load_own_variables"):
-            setattr(optimizer, name, _without(hidden, getattr(optimizer, name)))
-    optimizer.save_own_variables.hidden.append(held)
+            setattr(optimizer, name, _wrap(hidden, getattr(optimizer, name)))
+    optimizer.save_own_variables.hidden.append(state)
 
 
-def _unhide(optimizer: Any, held: HeldMasks) -> None:
+def _unhide(optimizer: Any, state: MaskState) -> None:
     hidden = optimizer.save_own_variables.hidden
-    hidden.remove(held)
+    hidden.remove(state)
     if not hidden:
         del optimizer.save_own_variables, optimizer.load_own_variables
 
 
-def _without(hidden: list[HeldMasks], method: Callable[[Any], Any]) -> Any:
+def _wrap(hidden: list[MaskState], method: Callable[[Any], Any]) -> Any:
     @functools.wraps(method)
     def wrapper(store: Any) -> Any:
-        for held in hidden:
-            held.untrack()
+        for state in hidden:
+            state.untrack()
         try:
             return method(store)
         finally:
-            for held in hidden:  # in the order that a compiled step has them in
-                held.track()
+            for state in hidden:  # in the order that a compiled step has them in
+                state.track()
 
     wrapper.hidden = hidden  # type: ignore[attr-defined]
     return wrapper
 
 
-def _is_initial(weight: Mask) -> bool:
+def _is_as_initialized(weight: Mask) -> bool:
     """Whether a kernel is zero, or a multiple of the identity.
 
     Pruning always keeps a weight and training leaves no two of them equal, so this is one

@@ -1,0 +1,200 @@
+"""Scopes: which weights compete with each other, and how many of each group go."""
+
+import abc
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_moduli._registry import Configuration, Registry
+
+__all__ = [
+    "ErdosRenyiKernel",
+    "Gate",
+    "Global",
+    "Group",
+    "Kernel",
+    "Layer",
+    "Part",
+    "Scope",
+    "erdos_renyi_kernel",
+    "get",
+    "names",
+    "register",
+]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A weight to prune.
+
+    Attributes:
+        variable: The `keras.Variable`.
+        sparsity: Its final sparsity.
+        gates: How many gates lie side by side along its last axis.
+    """
+
+    variable: Any
+    sparsity: float
+    gates: int = 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the variable."""
+        return tuple(self.variable.shape)
+
+
+class Part(NamedTuple):
+    """Columns of one of the kernels' matrices.
+
+    Attributes:
+        kernel: Index of the kernel.
+        columns: Which columns of its matrix, all axes but the last being rows.
+    """
+
+    kernel: int
+    columns: slice = slice(None)
+
+    def view(self, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Returns a view of this part of the kernel's array, as a matrix."""
+        array = arrays[self.kernel]
+        return array.reshape(-1, array.shape[-1])[:, self.columns]
+
+
+class Group(NamedTuple):
+    """Parts that are ranked together, with the final sparsity of them all."""
+
+    parts: list[Part]
+    sparsity: float
+
+
+class Scope(Configuration, abc.ABC):
+    """Which weights are ranked together.
+
+    To write your own, make a frozen dataclass of it and define `compute_groups`.
+    """
+
+    @abc.abstractmethod
+    def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
+        """Returns the groups of weights that compete, which leave out none.
+
+        Args:
+            kernels: The weights to prune.
+        """
+
+
+_registry = Registry("scope", Scope)  # type: ignore[type-abstract]
+names = _registry.names
+register = _registry.register
+
+
+def get(identifier: str | dict[str, Any] | Scope) -> Scope:
+    """Returns a scope from its name, its configuration, or itself.
+
+    Args:
+        identifier: A name such as `"layer"`, a config made by `keras.saving`, or a
+            `Scope`, which is returned as it is.
+
+    Raises:
+        TypeError: If `identifier` is none of these.
+        ValueError: If the name is unknown.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> km.pruning.scopes.get("erk")
+    ErdosRenyiKernel()
+    """
+    return _registry.get(identifier)
+
+
+@_registry.register("global")
+@dataclass(frozen=True)
+class Global(Scope):
+    """All weights compete, as far as the same final sparsity is asked of them."""
+
+    def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
+        """One group for each sparsity."""
+        return [
+            Group([Part(i) for i in indices], sparsity)
+            for sparsity, indices in _sort_by_sparsity(kernels).items()
+        ]
+
+
+@_registry.register("layer")
+@dataclass(frozen=True)
+class Layer(Scope):
+    """The weights of each kernel compete, so that all are equally sparse."""
+
+    def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
+        """One group for each kernel."""
+        return [Group([Part(i)], kernel.sparsity) for i, kernel in enumerate(kernels)]
+
+
+@_registry.register("gate")
+@dataclass(frozen=True)
+class Gate(Scope):
+    """The weights of each gate of each kernel compete."""
+
+    def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
+        """One group for each gate."""
+        return [
+            Group([Part(i, columns)], kernel.sparsity)
+            for i, kernel in enumerate(kernels)
+            for columns in _split_into_gates(kernel)
+        ]
+
+
+@_registry.register("erk")
+@dataclass(frozen=True)
+class ErdosRenyiKernel(Scope):
+    """The weights of each kernel compete, with densities by `erdos_renyi_kernel`."""
+
+    def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
+        """One group for each kernel."""
+        groups = []
+        for sparsity, indices in _sort_by_sparsity(kernels).items():
+            shapes = [kernels[i].shape for i in indices]
+            densities = erdos_renyi_kernel(shapes, 1 - sparsity)
+            pairs = zip(indices, densities, strict=True)
+            groups += [Group([Part(i)], 1 - density) for i, density in pairs]
+        return groups
+
+
+def _sort_by_sparsity(kernels: Sequence[Kernel]) -> dict[float, list[int]]:
+    indices: dict[float, list[int]] = {}
+    for i, kernel in enumerate(kernels):
+        indices.setdefault(kernel.sparsity, []).append(i)
+    return indices
+
+
+def _split_into_gates(kernel: Kernel) -> list[slice]:
+    width = kernel.shape[-1] // kernel.gates
+    return [slice(gate * width, (gate + 1) * width) for gate in range(kernel.gates)]
+
+
+def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], density: float) -> list[float]:
+    """Returns densities of kernels by Erdős–Rényi–Kernel: min(1, ε·Σ shape / Π shape).
+
+    ε is such that of all weights together the fraction `density` is kept: small kernels
+    are kept denser than large ones.
+
+    Args:
+        shapes: Shapes of the kernels.
+        density: Fraction of weights to keep, in (0, 1].
+
+    Source: Evci et al., "Rigging the lottery", 2020.
+    """
+    sizes = np.array([math.prod(shape) for shape in shapes], np.float64)
+    raw = np.array([sum(shape) for shape in shapes]) / sizes
+    dense = np.zeros(len(shapes), bool)
+    while True:
+        budget = density * sizes.sum() - sizes[dense].sum()
+        epsilon = budget / (raw * sizes)[~dense].sum() if not dense.all() else 0.0
+        over = ~dense & (epsilon * raw > 1)
+        if not over.any():
+            return [float(d) for d in np.where(dense, 1.0, epsilon * raw)]
+        dense |= over
