@@ -10,8 +10,12 @@ from keras_moduli import _checks
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
 from keras_moduli.sparse._tree import Node, grow
-from keras_moduli.sparse.converters import find_converter, list_kernels, name_kind
-from keras_moduli.sparse.converters._base import to_array
+from keras_moduli.sparse.converters import (
+    find_converter,
+    list_kernels,
+    name_kind,
+    to_array,
+)
 
 Exclude = str | Sequence[str] | Callable[[Any], bool]
 

@@ -7,6 +7,7 @@ from keras_moduli.sparse.converters._base import (
     name_kind,
     pack,
     register_converter,
+    to_array,
 )
 from keras_moduli.sparse.converters._dense import DenseConverter
 from keras_moduli.sparse.converters._gru import GRUConverter
@@ -24,4 +25,5 @@ __all__ = [
     "name_kind",
     "pack",
     "register_converter",
+    "to_array",
 ]
