@@ -115,7 +115,6 @@ MODELS = {
         K.LSTM(UNITS, "softmax", "softmax", return_sequences=True),
         K.SimpleRNN(UNITS, "softmax"),
     ),
-    "lstm": lambda: chain(K.LSTM(UNITS, **RNN), K.LSTM(UNITS)),
     "moduli_simple_rnn": lambda: chain(km.layers.ModuliSimpleRNN(UNITS)),
     "moduli_gru": lambda: chain(km.layers.ModuliGRU(UNITS)),
     "moduli_lstm": lambda: chain(km.layers.ModuliLSTM(UNITS)),
@@ -158,7 +157,8 @@ def test_a_sparse_model_is_the_same_function(name, tmp_path):
     expected = model(x)
     assert_same_outputs(loaded(x), expected)
     assert_same_outputs(fast(x), expected)
-    assert_same_outputs(fast(x[1:2]), model(x[1:2]))  # takes another way
+    alone = keras.tree.map_structure(lambda y: y[1:2], expected)
+    assert_same_outputs(fast(x[1:2]), alone)  # takes another way
 
 
 def assert_same_outputs(found, expected):
