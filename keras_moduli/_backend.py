@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 from keras import ops
 
 Tensor = Any
@@ -44,6 +45,82 @@ def outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
 def constant(array: Any) -> Any:
     """An array as steps take it best: on PyTorch, which is eager, converted only once."""
     return ops.convert_to_tensor(array) if keras.backend.backend() == "torch" else array
+
+
+def reverse_axes(x: Tensor) -> Tensor:
+    """Returns a tensor with its axes in reverse."""
+    # PyTorch wants a list of them if they are not two.
+    return ops.transpose(x, tuple(reversed(range(len(x.shape)))))
+
+
+def gather_blocks(x: Tensor, layout: Any) -> Tensor:
+    """Returns the inputs of all blocks of a `BlockLayout`.
+
+    Args:
+        x: Columns (rows, batch), or one vector (rows,); rows fill whole blocks.
+        layout: With J columns of K blocks of b inputs.
+
+    Returns:
+        (J, K·b, batch), or of a vector (J, 1, K·b).
+    """
+    is_vector = len(x.shape) == 1
+    if keras.backend.backend() == "torch":
+        # Each of the operations of Keras would take longer than all of this.
+        return x[layout.inputs[:, None] if is_vector else layout.inputs]
+    columns, _, width = layout.shape
+    height = layout.block[0]
+    blocks = ops.reshape(x, (x.shape[0] // height, height, *[-1] * (len(x.shape) - 1)))
+    shape = (columns, 1, width) if is_vector else (columns, width, -1)
+    return ops.reshape(ops.take(blocks, np.array(layout.indices), axis=0), shape)
+
+
+def loop_over_time(
+    cell: Any,
+    sequences: Tensor,
+    states: list[Tensor],
+    *,
+    return_sequences: bool,
+    go_backwards: bool,
+    unroll: bool,
+) -> tuple[Tensor, list[Tensor]]:
+    """Runs a cell in columns over sequences.
+
+    Args:
+        cell: `call(inputs, states)` of inputs (features, batch), or `project` for those
+            of all steps at once and `step` for each.
+        sequences: (batch, time, features).
+        states: Columns (units, batch), or vectors (units,).
+        return_sequences: As in `keras.layers.RNN`.
+        go_backwards: Likewise.
+        unroll: Likewise.
+
+    Returns:
+        Outputs in columns, time in between, and the last states.
+    """
+    if keras.backend.backend() == "torch":
+        return _loop_in_python(cell, sequences, states, go_backwards)
+    loop = keras.layers.RNN(
+        cell,
+        return_sequences=return_sequences,
+        go_backwards=go_backwards,
+        unroll=unroll,
+        name="loop",
+    )
+    _, outputs, states = loop.inner_loop(reverse_axes(sequences), states, None)
+    return outputs, states
+
+
+def _loop_in_python(
+    cell: Any, sequences: Tensor, states: list[Tensor], go_backwards: bool
+) -> tuple[Tensor, list[Tensor]]:
+    # Keras's loop takes longer than the steps, and so would a product in each.
+    steps = list(ops.unstack(reverse_axes(cell.project(sequences)), axis=1))
+    outputs = []
+    for x in reversed(steps) if go_backwards else steps:
+        x = x[:, 0] if len(states[0].shape) == 1 else x
+        output, states = cell.step(x, states)
+        outputs.append(output)
+    return ops.stack(outputs, axis=1), states
 
 
 def compile_with_weights(

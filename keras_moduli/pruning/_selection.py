@@ -18,8 +18,15 @@ Select = Choice | dict[str, float] | None
 # The names that Keras's layers give to what they multiply by.
 _KERNELS = ("kernel", "embeddings")
 _NORMALIZATION = ("gamma", "beta", "scale", "moving_mean", "moving_variance")
+
+
+def is_kernel(variable: Variable) -> bool:
+    """Whether a weight is named as what a layer multiplies by."""
+    return variable.name.endswith(_KERNELS) and len(variable.shape) >= 2
+
+
 _NAMED: dict[str, Callable[[Variable], bool]] = {
-    "kernels": lambda v: v.name.endswith(_KERNELS) and len(v.shape) >= 2,
+    "kernels": is_kernel,
     "recurrent": lambda v: v.name.endswith("recurrent_kernel"),
 }
 
@@ -105,7 +112,7 @@ def find_sparsities(
     variables = _checks.built_model(model).trainable_variables
     if select is None or callable(select):
         chosen: list[tuple[Variable, float | None]]
-        chosen = [(v, None) for v in variables if (select or _NAMED["kernels"])(v)]
+        chosen = [(v, None) for v in variables if (select or is_kernel)(v)]
     else:
         embeddings = _identify_embeddings(model)
         legal = [v for v in variables if _explain_never(v, embeddings) is None]
@@ -180,7 +187,7 @@ def skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skipped, ..
 def _explain(variable: Variable, embeddings: set[int]) -> str:
     if (reason := _explain_never(variable, embeddings)) is not None:
         return reason
-    if not _NAMED["kernels"](variable):
+    if not is_kernel(variable):
         return "not named as a kernel: choose it by `select`"
     return "not trainable" if not variable.trainable else "not selected"
 

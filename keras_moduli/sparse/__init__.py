@@ -1,4 +1,4 @@
-"""Turning a pruned model into one that is really faster."""
+"""Turning a pruned model into a faster one."""
 
 from keras_moduli.sparse._blocks import BlockLayout
 from keras_moduli.sparse._cells import (
@@ -7,9 +7,12 @@ from keras_moduli.sparse._cells import (
     BlockSparseSimpleRNNCell,
 )
 from keras_moduli.sparse._convert import sparsify
+from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
-from keras_moduli.sparse._plan import Plan, PlanRow, plan
+from keras_moduli.sparse._plan import PlanRow, SparsePlan
+from keras_moduli.sparse._planner import plan
 from keras_moduli.sparse._stream import Stream
+from keras_moduli.sparse.converters import Converter, pack, register_converter
 
 __all__ = [
     "BlockLayout",
@@ -18,9 +21,14 @@ __all__ = [
     "BlockSparseLSTMCell",
     "BlockSparseRNN",
     "BlockSparseSimpleRNNCell",
-    "Plan",
+    "Choice",
+    "Converter",
+    "CostModel",
     "PlanRow",
+    "SparsePlan",
     "Stream",
+    "pack",
     "plan",
+    "register_converter",
     "sparsify",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks
+from keras_moduli import _backend, _checks
 from keras_moduli._registry import PACKAGE, Configuration
 
 Array = NDArray[Any]
@@ -77,7 +77,7 @@ class BlockLayout(Configuration):
 
     @classmethod
     def of(cls, mask: Array, block: tuple[int, int]) -> Self:
-        """The layout that covers what is true in a matrix.
+        """Returns the layout that covers what is true in a matrix.
 
         Columns of blocks that need fewer than the fullest are filled up with others.
 
@@ -96,7 +96,7 @@ class BlockLayout(Configuration):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the weights: (J, c, K·b)."""
+        """The shape of the weights: (J, c, K·b)."""
         return (
             len(self.indices),
             self.block[1],
@@ -109,7 +109,7 @@ class BlockLayout(Configuration):
         return float(np.prod(self.shape)) / (self.rows * self.columns)
 
     def pack(self, matrix: Array) -> Array:
-        """The weights (J, c, K·b) of a matrix (rows, columns)."""
+        """Returns the weights (J, c, K·b) of a matrix (rows, columns)."""
         down, across = self._blocks_of(self.rows, self.columns, self.block)
         (b, c), index = self.block, np.array(self.indices)
         padded = np.zeros((down * b, across * c), matrix.dtype)
@@ -119,7 +119,7 @@ class BlockLayout(Configuration):
         return chosen.transpose(0, 3, 1, 2).reshape(self.shape)
 
     def unpack(self, weights: Array) -> Array:
-        """The matrix (rows, columns) of weights (J, c, K·b)."""
+        """Returns the matrix (rows, columns) of weights (J, c, K·b)."""
         down, across = self._blocks_of(self.rows, self.columns, self.block)
         (b, c), index = self.block, np.array(self.indices)
         blocks = np.zeros((down, b, across, c), weights.dtype)
@@ -128,82 +128,68 @@ class BlockLayout(Configuration):
         return blocks.reshape(down * b, across * c)[: self.rows, : self.columns]
 
     def product(self, x: Tensor, weights: Tensor) -> Tensor:
-        """The product x @ matrix of a batch (batch, rows) and weights (J, c, K·b)."""
+        """Returns x @ matrix, of a batch (batch, rows) and weights (J, c, K·b)."""
         batch = x.shape[0]
-        y = self.columnwise(in_columns(x, batch), self.operand(weights, batch))
-        return in_rows(y, batch)
+        y = self.columnwise(to_columns(x, batch), self.operand(weights, batch))
+        return to_rows(y, batch)
 
     def operand(self, weights: Tensor, batch: Any) -> Tensor:
-        """The weights as `columnwise` takes them for a batch: once, for many products."""
+        """Returns the weights as `columnwise` takes them, once for many products."""
         return ops.transpose(weights, (0, 2, 1)) if _is_one(batch) else weights
 
     def columnwise(self, x: Tensor, operand: Tensor) -> Tensor:
-        """matrixᵀ @ x, of columns (rows, batch) or of one vector (rows,).
+        """Returns matrixᵀ @ x, of columns (rows, batch) or of one vector (rows,).
 
         In columns, a block of inputs of the whole batch lies in one piece, and neither
         what is gathered nor the product has to be turned around.
         """
-        across, c, width = self.shape
+        across, c, _ = self.shape
         if excess := -self.rows % self.block[0]:
             x = ops.pad(x, ((0, excess), *[(0, 0)] * (len(x.shape) - 1)))
+        gathered = _backend.gather_blocks(x, self)
         if len(x.shape) == 1:  # a row times matrices is faster than they times a column
-            y = self._gather(x, (across, 1, width)) @ operand
-            y = ops.reshape(y, (across * c,))
+            y = ops.reshape(gathered @ operand, (across * c,))
         else:
-            y = operand @ self._gather(x, (across, width, -1))
-            y = ops.reshape(y, (across * c, -1))
+            y = ops.reshape(operand @ gathered, (across * c, -1))
         return y if y.shape[0] == self.columns else y[: self.columns]
 
-    def _gather(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The inputs of all blocks, in this shape."""
-        if keras.backend.backend() == "torch":
-            # Each of the operations of Keras would take longer than all of this.
-            return x[self._inputs[:, None] if len(x.shape) == 1 else self._inputs]
-        down = x.shape[0] // self.block[0]
-        blocks = ops.reshape(x, (down, self.block[0], *[-1] * (len(x.shape) - 1)))
-        return ops.reshape(ops.take(blocks, np.array(self.indices), axis=0), shape)
-
     @functools.cached_property
-    def _inputs(self) -> Tensor:
-        """Indices (J, K·b) of the inputs of each column of blocks."""
+    def inputs(self) -> Tensor:
+        """Indices (J, K·b) of the inputs of each column of blocks, as a tensor."""
         first = self.block[0] * np.array(self.indices)[:, :, None]
         inputs = first + np.arange(self.block[0])
         return ops.convert_to_tensor(inputs.reshape(len(inputs), -1))
 
 
-def described(value: Any) -> Any:
-    """An object, or the one that its configuration describes."""
+def revive(value: Any) -> Any:
+    """Returns an object, or the one that its configuration describes."""
     return (
         keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
     )
 
 
-def layout_of(value: Any) -> BlockLayout:
-    """A layout, or what its configuration describes."""
-    value = described(value)
+def get_layout(value: Any) -> BlockLayout:
+    """Returns a layout, or the one that its configuration describes."""
+    value = revive(value)
     if not isinstance(value, BlockLayout):
         raise TypeError(f"`layout` must be a BlockLayout. Received: layout={value!r}")
     return value
 
 
-def in_columns(x: Tensor, batch: Any) -> Tensor:
-    """A batch (batch, n) as columns (n, batch), one vector (n,) if it is known to be one.
+def to_columns(x: Tensor, batch: Any) -> Tensor:
+    """Returns a batch (batch, n) as columns (n, batch), or (n,) if it is known to be one.
 
     Loops over the elements of an array (n, 1) would not be vectorized.
     """
-    return x[0] if _is_one(batch) else turned(x)
+    return x[0] if _is_one(batch) else _backend.reverse_axes(x)
 
 
-def in_rows(x: Tensor, batch: Any) -> Tensor:
-    """The inverse of `in_columns`; an axis of time may be in between."""
-    return turned(x)[None] if _is_one(batch) else turned(x)
-
-
-def turned(x: Tensor) -> Tensor:
-    """All axes in reverse, for which PyTorch wants a list of them if they are not two."""
-    return ops.transpose(x, tuple(reversed(range(len(x.shape)))))
+def to_rows(x: Tensor, batch: Any) -> Tensor:
+    """Returns the inverse of `to_columns`; an axis of time may be in between."""
+    reversed_axes = _backend.reverse_axes(x)
+    return reversed_axes[None] if _is_one(batch) else reversed_axes
 
 
 def _is_one(batch: Any) -> bool:
-    """Whether a batch is known to be one: in PyTorch's ONNX export it is any number."""
+    """Returns whether a batch is known to be one: not in PyTorch's ONNX export."""
     return isinstance(batch, int) and batch == 1

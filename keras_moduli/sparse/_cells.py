@@ -10,10 +10,10 @@ from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.sparse._blocks import (
     BlockLayout,
-    described,
-    in_columns,
-    in_rows,
-    layout_of,
+    get_layout,
+    revive,
+    to_columns,
+    to_rows,
 )
 
 Tensor = Any
@@ -45,8 +45,8 @@ class Cell(keras.layers.Layer, abc.ABC):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.layout = layout_of(layout)
-        self.projection = described(projection)
+        self.layout = get_layout(layout)
+        self.projection = revive(projection)
         self.units = self.layout.rows
         if self.layout.columns != self.gates * self.units:
             raise ValueError(
@@ -60,7 +60,7 @@ class Cell(keras.layers.Layer, abc.ABC):
         self.output_size = self.units
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the blocks."""
+        """Adds the blocks."""
         if self.projection is not None and not self.projection.built:
             self.projection.build(input_shape)
         self.blocks = self.add_weight(
@@ -68,21 +68,21 @@ class Cell(keras.layers.Layer, abc.ABC):
         )
 
     def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The output and the next states."""
+        """Returns the output and the next states."""
         batch = inputs.shape[0]
         x = inputs if self.projection is None else self.projection.call(inputs)
-        columns = [in_columns(state, batch) for state in states]
-        new = self.step(in_columns(x, batch), columns, *self.constants(batch))
-        states = [in_rows(state, batch) for state in new]
+        columns = [to_columns(state, batch) for state in states]
+        new = self.step(to_columns(x, batch), columns, *self.constants(batch))
+        states = [to_rows(state, batch) for state in new]
         return states[0], states
 
     def constants(self, batch: Any) -> list[Tensor]:
-        """What `step` takes of the weights: once, for many steps."""
+        """Returns what `step` takes of the weights: once, for many steps."""
         return [self.layout.operand(self.blocks, batch)]
 
     @abc.abstractmethod
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next states, the first of which is the output.
+        """Returns the next states, the first of which is the output.
 
         Args:
             x: Inputs, multiplied: columns (gates · n, batch), or one vector (gates · n,).
@@ -91,12 +91,12 @@ class Cell(keras.layers.Layer, abc.ABC):
         """
 
     def get_initial_state(self, batch_size: Any = None) -> list[Tensor]:
-        """Zeros."""
+        """Returns zeros."""
         shape = (batch_size, self.units)
         return [ops.zeros(shape, self.compute_dtype) for _ in range(self.states)]
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain Python values."""
+        """Returns the arguments as plain Python values."""
         serialize = keras.activations.serialize
         return {
             **super().get_config(),
@@ -113,9 +113,9 @@ class BlockSparseSimpleRNNCell(Cell):
     """h ← activation(x + Rᵀ h), x the inputs times their kernel and plus the bias."""
 
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next state."""
+        """Returns the next state."""
         product = self.layout.columnwise(states[0], *constants)
-        return [_along_units(self.activation, x + product)]
+        return [_activate(self.activation, x + product)]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -125,14 +125,14 @@ class BlockSparseLSTMCell(Cell):
     gates, states = 4, 2
 
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next states."""
+        """Returns the next states."""
         h, c = states
         x, n = x + self.layout.columnwise(h, *constants), self.units
-        i, f = _pair_along_units(self.recurrent_activation, x[: 2 * n])
-        g = _along_units(self.activation, x[2 * n : 3 * n])
-        o = _along_units(self.recurrent_activation, x[3 * n :])
+        i, f = _activate_pair(self.recurrent_activation, x[: 2 * n])
+        g = _activate(self.activation, x[2 * n : 3 * n])
+        o = _activate(self.recurrent_activation, x[3 * n :])
         c = f * c + i * g
-        return [o * _along_units(self.activation, c), c]
+        return [o * _activate(self.activation, c), c]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -145,7 +145,7 @@ class BlockSparseGRUCell(Cell):
     gates = 3
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the blocks and the recurrent bias."""
+        """Adds the blocks and the recurrent bias."""
         super().build(input_shape)
         self.bias = None
         if self.use_bias:
@@ -154,21 +154,21 @@ class BlockSparseGRUCell(Cell):
             )
 
     def constants(self, batch: Any) -> list[Tensor]:
-        """The layout's operand and, if there is one, the bias."""
-        found = super().constants(batch)
+        """Returns the layout's operand and, if there is one, the bias."""
+        constants = super().constants(batch)
         if self.bias is None:
-            return found
-        return [*found, in_columns(ops.expand_dims(self.bias, 0), batch)]
+            return constants
+        return [*constants, to_columns(ops.expand_dims(self.bias, 0), batch)]
 
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
-        """The next state."""
+        """Returns the next state."""
         h, n = states[0], self.units
         operand, *bias = constants
         inner = self.layout.columnwise(h, operand)
         inner = inner + bias[0] if bias else inner
         gates = x[: 2 * n] + inner[: 2 * n]
-        z, r = _pair_along_units(self.recurrent_activation, gates)
-        g = _along_units(self.activation, x[2 * n :] + r * inner[2 * n :])
+        z, r = _activate_pair(self.recurrent_activation, gates)
+        g = _activate(self.activation, x[2 * n :] + r * inner[2 * n :])
         return [z * (h - g) + g]
 
 
@@ -178,18 +178,18 @@ _ELEMENTWISE = tuple(
 )
 
 
-def _along_units(activation: Any, x: Tensor) -> Tensor:
-    """An activation of columns, which may look along the last axis of rows."""
+def _activate(activation: Any, x: Tensor) -> Tensor:
+    """Returns an activation of columns, which may look along the last axis of rows."""
     if activation in _ELEMENTWISE:
         return activation(x)
     batch = 1 if len(x.shape) == 1 else None
-    return in_columns(activation(in_rows(x, batch)), batch)
+    return to_columns(activation(to_rows(x, batch)), batch)
 
 
-def _pair_along_units(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The activations of two gates, one below the other."""
+def _activate_pair(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the activations of two gates, one below the other."""
     n = x.shape[0] // 2
     if activation in _ELEMENTWISE:  # at once: PyTorch pays for each operation
         y = activation(x)
         return y[:n], y[n:]
-    return _along_units(activation, x[:n]), _along_units(activation, x[n:])
+    return _activate(activation, x[:n]), _activate(activation, x[n:])

@@ -1,51 +1,31 @@
-"""From a pruned model to a fast one."""
+"""From a pruned model to a fast one: a plan is executed."""
 
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from keras_moduli import _checks
-from keras_moduli.sparse import _plan
-from keras_moduli.sparse._cells import (
-    BlockSparseGRUCell,
-    BlockSparseLSTMCell,
-    BlockSparseSimpleRNNCell,
-)
-from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
-from keras_moduli.sparse._plan import Choice
+from keras_moduli.sparse._plan import PlanRow, SparsePlan
+from keras_moduli.sparse._planner import Exclude
+from keras_moduli.sparse._planner import plan as make_plan
+from keras_moduli.sparse._tree import Node, grow
+from keras_moduli.sparse.converters import find_converter, list_kernels
 
-Array = NDArray[Any]
-
-_CELLS = {
-    keras.layers.SimpleRNNCell: BlockSparseSimpleRNNCell,
-    keras.layers.GRUCell: BlockSparseGRUCell,
-    keras.layers.LSTMCell: BlockSparseLSTMCell,
-}
-# Up to so many the product of the inputs is faster inside the loop than before it.
-_FEW_FEATURES = 64
-_RNN_ARGUMENTS = (
-    "return_sequences",
-    "return_state",
-    "go_backwards",
-    "stateful",
-    "unroll",
-    "zero_output_for_mask",
-    "name",
-    "dtype",
-)
+Rows = dict[str, PlanRow]
 
 
 def sparsify(
     model: keras.Model,
-    block: tuple[int, int] | None = None,
+    plan: SparsePlan | tuple[int, int] | None = None,
     tolerance: float = 1e-5,
     *,
+    block: tuple[int, int] | None = None,
     batch_size: int = 1,
+    exclude: Exclude = (),
 ) -> keras.Model:
-    """The same function as a pruned model, really faster.
+    """Returns the same function as a pruned model, faster.
 
     Recurrent and dense layers whose zeros fill blocks get kernels that hold the other
     blocks only. The neurons of a recurrent layer are put in an order that brings
@@ -54,16 +34,21 @@ def sparsify(
     not be faster stay as they are; `keras_moduli.sparse.plan(model)` says which and why.
 
     Works on `SimpleRNN`, `GRU`, `LSTM`, their Moduli forms, `Bidirectional` of these and
-    `Dense`, in Sequential and Functional models. Prune with
-    `MagnitudePruning(block=(16, 64), balanced=True)` to gain most.
+    `Dense`, in Sequential and Functional models; other layers stay as they are. Prune
+    with `MagnitudePruning(structure=(16, 64))` to gain most.
 
     Args:
         model: A built model, pruned.
-        block: (b, c), blocks of b inputs and c outputs for all layers; None to choose for
-            each, and to leave layers dense where none is faster.
+        plan: A `SparsePlan` of this model, which is executed as it is. If it is left out,
+            `keras_moduli.sparse.plan` makes one with the arguments below. A pair of
+            integers stands for `block`.
         tolerance: How far the outputs of a sparse layer may be from those of the layer
             whose place it takes, for inputs of order 1. Checked for each.
+        block: (b, c), blocks of b inputs and c outputs for all layers; None to choose for
+            each, and to leave layers dense where none is faster.
         batch_size: Number of sequences that the model will be called on at once.
+        exclude: Layers to leave alone: a name, a list of names as the rows of a plan have
+            them, or a function of a layer. What is inside of such a layer is too.
 
     Returns:
         A new model, not compiled. It shares no weight with `model`.
@@ -71,7 +56,8 @@ def sparsify(
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If the model is not built, is a subclass of `keras.Model` that Keras
-            cannot clone, or a layer's outputs differ by more than the tolerance.
+            cannot clone, the plan is not one of this model, or a layer's outputs differ
+            by more than the tolerance.
 
     Example:
 
@@ -79,175 +65,132 @@ def sparsify(
     >>> model = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(512)])
     >>> kernel = model.layers[0].cell.recurrent_kernel
     >>> _ = kernel.assign(np.kron(np.eye(16), np.ones((32, 32)) / 32))
-    >>> km.sparse.plan(model).rows[0].block
+    >>> plan = km.sparse.plan(model)
+    >>> plan.rows[0].block
     (32, 32)
-    >>> fast = km.sparsify(model)
+    >>> fast = km.sparsify(model, plan)
     >>> x = np.ones((1, 5, 2), "float32")
     >>> bool(np.allclose(fast.predict(x, verbose=0), model.predict(x, verbose=0)))
     True
     """
     _checks.built_model(model)
-    tolerance = _checks.positive("tolerance", tolerance)
-    block, batch_size = _plan.checked(block, batch_size)
-    converter = _Converter(block, batch_size, tolerance)
-    fast = _clone(model, converter)
-    converter.fill()
-    return fast
-
-
-def _clone(model: keras.Model, converter: "_Converter") -> keras.Model:
-    try:
-        return keras.models.clone_model(model, clone_function=converter)
-    except ValueError as error:
+    if not isinstance(plan, SparsePlan):
+        plan = make_plan(
+            model,
+            _choose_block(plan, block),
+            batch_size=batch_size,
+            tolerance=tolerance,
+            exclude=exclude,
+        )
+    elif tolerance != 1e-5 or block is not None or batch_size != 1 or exclude:
         raise ValueError(
-            f"Model {model.name!r} cannot be rebuilt layer by layer: {error} Make it a "
-            "Sequential or a Functional model."
-        ) from error
-
-
-class _Converter:
-    """A clone function for Keras that puts sparse layers in the place of dense ones."""
-
-    def __init__(self, block: Any, batch_size: int, tolerance: float) -> None:
-        self.block = block
-        self.batch_size = batch_size
-        self.tolerance = tolerance
-        self._pairs: list[tuple[Any, Any]] = []
-
-    def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        new = self._converted(layer)
-        self._pairs.append((layer, new))
-        return new
-
-    def _converted(self, layer: Any) -> Any:
-        if isinstance(layer, keras.Model):
-            return _clone(layer, self)
-        if isinstance(layer, keras.layers.Bidirectional):
-            return self._bidirectional(layer)
-        if _plan.deciding_kernel(layer) is None:
-            return layer.__class__.from_config(layer.get_config())
-        choice = _plan.choose(layer, self.block, self.batch_size)
-        if choice.layout is None:
-            return layer.__class__.from_config(layer.get_config())
-        if _plan.cell_of(layer) is not None:
-            return self._recurrent(layer, choice)
-        return _dense(layer, _plan.dense_of(layer), choice)
-
-    def _recurrent(self, layer: Any, choice: Choice) -> BlockSparseRNN:
-        assert choice.layout is not None
-        cell = _plan.cell_of(layer)
-        kind = next(new for old, new in _CELLS.items() if isinstance(cell, old))
-        arguments = {"activation": cell.activation, "use_bias": cell.use_bias}
-        if hasattr(cell, "recurrent_activation"):
-            arguments["recurrent_activation"] = cell.recurrent_activation
-        kernel = _plan.columns_permuted(_array(cell.kernel), choice.order)
-        inputs = _plan.choose_layout(kernel, self.block, self.batch_size)
-        if self.block is not None and min(kernel.shape) < min(self.block):
-            inputs = Choice(None)
-        dtype = layer.dtype_policy
-        if inputs.layout is None:
-            projection = keras.layers.Dense(
-                kernel.shape[1], use_bias=cell.use_bias, dtype=dtype
-            )
-        else:
-            projection = BlockSparseDense(
-                inputs.layout, use_bias=cell.use_bias, dtype=dtype
-            )
-        config = layer.get_config()
-        before_loop = kernel.shape[0] > _FEW_FEATURES
-        inside, outside = (None, projection) if before_loop else (projection, None)
-        return BlockSparseRNN(
-            kind(choice.layout, inside, **arguments, dtype=dtype),
-            outside,
-            choice.order,
-            **{name: config[name] for name in _RNN_ARGUMENTS if name in config},
+            "A plan brings its block, batch_size, tolerance and exclude. Pass them to "
+            "`km.sparse.plan`, and only the plan to `km.sparsify`."
         )
+    return _execute(model, plan)
 
-    def _bidirectional(self, layer: Any) -> Any:
-        config = layer.get_config()
-        for name in ("layer", "backward_layer"):
-            config.pop(name, None)
-        forward = self._converted(layer.forward_layer)
-        backward = self._converted(layer.backward_layer)
-        return keras.layers.Bidirectional(forward, backward_layer=backward, **config)
 
-    def fill(self) -> None:
-        """Gives the new layers, built by now, the weights of the old ones."""
-        for old, new in self._pairs:
-            if isinstance(old, keras.Model):
-                continue
-            if isinstance(old, keras.layers.Bidirectional):
-                self._fill(old.forward_layer, new.forward_layer)
-                self._fill(old.backward_layer, new.backward_layer)
-            else:
-                self._fill(old, new)
-
-    def _fill(self, old: Any, new: Any) -> None:
-        if isinstance(new, BlockSparseRNN):
-            self._fill_recurrent(_plan.cell_of(old), new)
-        elif isinstance(new, BlockSparseDense):
-            dense = _plan.dense_of(old)
-            _fill_dense(
-                new, _array(dense.kernel), _array(dense.bias) if dense.use_bias else None
-            )
-        else:
-            new.set_weights(old.get_weights())
-            return
-        self._check(old, new)
-
-    def _fill_recurrent(self, cell: Any, new: BlockSparseRNN) -> None:
-        order = None if new.order is None else np.array(new.order)
-        recurrent = _plan.permuted(_array(cell.recurrent_kernel), order)
-        new.cell.blocks.assign(new.cell.layout.pack(recurrent))
-        bias = None
-        if cell.use_bias:
-            bias = _plan.columns_permuted(_array(cell.bias), order)
-            if bias.ndim == 2:  # of a GRU: of the inputs, and of the state
-                new.cell.bias.assign(bias[1])
-                bias = bias[0]
-        _fill_dense(
-            new.projection or new.cell.projection,
-            _plan.columns_permuted(_array(cell.kernel), order),
-            bias,
+def _choose_block(first: Any, block: Any) -> Any:
+    if first is not None and block is not None:
+        raise ValueError(
+            f"`block` is given twice. Received: {first!r} and block={block!r}"
         )
-
-    def _check(self, old: Any, new: Any) -> None:
-        rng = np.random.RandomState(0)
-        width = _plan.cell_of(old) or _plan.dense_of(old)
-        shape = (2, 3, width.kernel.shape[0])
-        x = rng.uniform(-1, 1, shape).astype("float32")
-        kept = new.stateful if hasattr(new, "stateful") else False
-        if kept:
-            return  # a call would change its states
-        outputs = [keras.tree.flatten(layer(x))[0] for layer in (old, new)]
-        a, b = (ops.convert_to_numpy(y).astype(np.float64) for y in outputs)
-        if (error := float(np.abs(a - b).max())) > self.tolerance:
-            raise ValueError(
-                f"The sparse form of layer {old.name!r} differs by {error:.2g}, more "
-                f"than tolerance={self.tolerance:g}: rounding, in half precision or with "
-                "large weights. Pass a larger `tolerance`."
-            )
+    return block if first is None else first
 
 
-def _dense(layer: Any, dense: Any, choice: Choice) -> BlockSparseDense:
-    assert choice.layout is not None
-    return BlockSparseDense(
-        choice.layout,
-        dense.activation,
-        dense.use_bias,
-        name=layer.name,
-        dtype=dense.dtype_policy,
+def _execute(model: keras.Model, plan: SparsePlan) -> keras.Model:
+    tree = grow(model)
+    rows = _assign_rows(tree, plan, model.name)
+    new, pairs = _rebuild(tree, rows)
+    for leaf, new_layer in pairs:
+        _load(leaf, new_layer, rows[leaf], plan.tolerance)
+    return new
+
+
+def _assign_rows(tree: Node, plan: SparsePlan, name: str) -> dict[Node, Rows]:
+    """Returns the rows of each leaf, if they are those that a plan of it would have."""
+    remaining, assigned = list(plan.rows), {}
+    for leaf in tree.leaves():
+        kernels = list_kernels(leaf.layer)
+        own, remaining = remaining[: len(kernels)], remaining[len(kernels) :]
+        present = [(leaf.path, key, tuple(v.shape)) for key, v in kernels.items()]
+        planned = [(row.layer, row.name, row.kernel) for row in own]
+        if planned != present:
+            raise ValueError(_describe_misfit(name, planned, present))
+        assigned[leaf] = {row.name: row for row in own}
+    if remaining:
+        planned = [(row.layer, row.name, row.kernel) for row in remaining]
+        raise ValueError(_describe_misfit(name, planned, []))
+    return assigned
+
+
+def _describe_misfit(name: str, planned: list[Any], present: list[Any]) -> str:
+    return (
+        f"The plan is not one of model {name!r}: it has {planned or 'no row'} where the "
+        f"model has {present or 'no kernel'}. Make one by `km.sparse.plan(model)`; edit "
+        "its rows, and leave all of them in their order."
     )
 
 
-def _fill_dense(new: Any, kernel: Array, bias: Any) -> None:
-    if isinstance(new, BlockSparseDense):
-        new.blocks.assign(new.layout.pack(kernel))
-    else:
-        new.kernel.assign(kernel)
-    if bias is not None:
-        new.bias.assign(bias)
+def _rebuild(node: Node, rows: dict[Node, Rows]) -> tuple[Any, list[tuple[Node, Any]]]:
+    """Returns a node's new layer, and all leaves in it with theirs, still empty."""
+    if node.container is None:
+        return _build_leaf(node, rows[node]), []
+    parts = {id(part.layer): part for part in node.parts}
+    pairs: list[tuple[Node, Any]] = []
+
+    def convert(layer: Any) -> Any:
+        if id(layer) not in parts:  # an operation between layers
+            return _copy(layer)
+        new_part, inner = _rebuild(parts[id(layer)], rows)
+        pairs.extend(inner)
+        return new_part
+
+    new, new_parts = node.container.rebuild(node.layer, convert)
+    for key, part in parts.items():
+        if part.container is None and key in new_parts:
+            pairs.append((part, new_parts[key]))
+    return new, pairs
 
 
-def _array(variable: Any) -> Array:
-    return ops.convert_to_numpy(variable.value)
+def _build_leaf(leaf: Node, rows: Rows) -> Any:
+    if not _changes(rows):
+        return _copy(leaf.layer)
+    converter = find_converter(leaf.layer)
+    if converter is None:
+        raise ValueError(
+            f"The plan has blocks for layer {leaf.path!r}, a "
+            f"{type(leaf.layer).__name__}, of which no fast form is known."
+        )
+    return converter.build(leaf.layer, rows)
+
+
+def _changes(rows: Rows) -> bool:
+    return any(row.block is not None for row in rows.values())
+
+
+def _copy(layer: Any) -> Any:
+    return layer.__class__.from_config(layer.get_config())
+
+
+def _load(leaf: Node, new: Any, rows: Rows, tolerance: float) -> None:
+    converter = find_converter(leaf.layer)
+    if converter is None or not _changes(rows):
+        new.set_weights(leaf.layer.get_weights())
+        return
+    converter.load(leaf.layer, new, rows)
+    shape = converter.sample_shape(leaf.layer)
+    if shape is not None:
+        _compare(leaf.layer, new, shape, tolerance)
+
+
+def _compare(layer: Any, new: Any, shape: tuple[int, ...], tolerance: float) -> None:
+    x = np.random.RandomState(0).uniform(-1, 1, shape).astype("float32")
+    outputs = [keras.tree.flatten(one(x))[0] for one in (layer, new)]
+    a, b = (ops.convert_to_numpy(y).astype(np.float64) for y in outputs)
+    if (error := float(np.abs(a - b).max())) > tolerance:
+        raise ValueError(
+            f"The sparse form of layer {layer.name!r} differs by {error:.2g}, more than "
+            f"tolerance={tolerance:g}: rounding, in half precision or with large weights."
+            " Pass a larger `tolerance`."
+        )

@@ -6,15 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _checks
+from keras_moduli import _backend, _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.sparse._blocks import (
     BlockLayout,
-    described,
-    in_columns,
-    in_rows,
-    layout_of,
-    turned,
+    get_layout,
+    revive,
+    to_columns,
+    to_rows,
 )
 from keras_moduli.sparse._cells import Cell
 
@@ -49,13 +48,13 @@ class BlockSparseDense(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.layout = layout_of(layout)
+        self.layout = get_layout(layout)
         self.activation = keras.activations.get(activation)
         self.use_bias = _checks.boolean("use_bias", use_bias)
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Makes the blocks and the bias."""
+        """Adds the blocks and the bias."""
         if input_shape[-1] != self.layout.rows:
             raise ValueError(
                 f"The layout has {self.layout.rows} inputs. "
@@ -71,18 +70,18 @@ class BlockSparseDense(keras.layers.Layer):
             )
 
     def call(self, inputs: Tensor) -> Tensor:
-        """activation(inputs @ kernel + bias)."""
+        """Returns activation(inputs @ kernel + bias)."""
         flat = ops.reshape(inputs, (-1, self.layout.rows))
         y = self.layout.product(flat, self.blocks)
         y = ops.reshape(y, (*ops.shape(inputs)[:-1], self.layout.columns))
         return self.activation(y if self.bias is None else y + self.bias)
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """(..., columns)."""
+        """Returns (..., columns)."""
         return (*input_shape[:-1], self.layout.columns)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain Python values."""
+        """Returns the arguments as plain Python values."""
         return {
             **super().get_config(),
             "layout": keras.saving.serialize_keras_object(self.layout),
@@ -91,11 +90,11 @@ class BlockSparseDense(keras.layers.Layer):
         }
 
 
-class _InColumns:
+class _ColumnCell:
     """A cell whose inputs (features, batch), states and outputs are columns, for a loop.
 
     Args:
-        cell: Of this module.
+        cell: Of this package.
         batch: Size of the batch.
         all_outputs: Whether outputs are wanted: the last is the first of the states, and
             JAX would keep those of all steps.
@@ -109,13 +108,19 @@ class _InColumns:
         self.state_size = cell.state_size
 
     def call(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
-        x = turned(inputs)
+        """Returns the output and the next states, for inputs as they come."""
+        x = _backend.reverse_axes(inputs)
         if self.cell.projection is not None:
             x = self.cell.projection.call(x)
-        return self.multiplied(in_columns(x, self.batch), states)
+        return self.step(to_columns(x, self.batch), states)
 
-    def multiplied(self, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
-        """The same for inputs in columns that have been multiplied."""
+    def project(self, sequences: Tensor) -> Tensor:
+        """Returns inputs (batch, time, features) as `step` takes them, but in rows."""
+        projection = self.cell.projection
+        return sequences if projection is None else projection(sequences)
+
+    def step(self, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
+        """Returns the same as `call`, for inputs in columns that have been multiplied."""
         states = self.cell.step(x, list(states), *self.constants)
         return states[0] if self.all_outputs else states[0][:1], states
 
@@ -147,7 +152,7 @@ class BlockSparseRNN(keras.layers.RNN):
         **kwargs: Any,
     ) -> None:
         super().__init__(cell, **kwargs)
-        self.projection = described(projection)
+        self.projection = revive(projection)
         self.order = None if order is None else [int(i) for i in order]
         if self.order is not None and sorted(self.order) != list(range(cell.units)):
             raise ValueError(f"`order` must be a permutation of {cell.units} neurons.")
@@ -168,52 +173,36 @@ class BlockSparseRNN(keras.layers.RNN):
         mask: Any = None,
         training: bool = False,
     ) -> Any:
-        """As `keras.layers.RNN`."""
+        """Returns what `keras.layers.RNN` returns."""
         if initial_state is not None:
-            initial_state = keras.tree.map_structure(self._inside, initial_state)
+            initial_state = keras.tree.map_structure(self._sort, initial_state)
         if self.projection is not None:
             sequences = self.projection(sequences)
-        found = super().call(sequences, initial_state, mask=mask, training=training)
-        return keras.tree.map_structure(self.outside, found)
+        outputs = super().call(sequences, initial_state, mask=mask, training=training)
+        return keras.tree.map_structure(self.unsort, outputs)
 
     def inner_loop(
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
-        """The loop over time: Keras's, with the batch in columns."""
+        """Runs the loop over time, with the batch in columns."""
         if mask is not None:
             return super().inner_loop(sequences, initial_state, mask, training)
         batch = sequences.shape[0]
-        inside = _InColumns(self.cell, batch, self.return_sequences)
-        states = [in_columns(s, batch) for s in keras.tree.flatten(initial_state)]
-        outputs, states = self._loop(inside, sequences, states)
-        states = [in_rows(state, batch) for state in states]
+        outputs, states = _backend.loop_over_time(
+            _ColumnCell(self.cell, batch, self.return_sequences),
+            sequences,
+            [to_columns(s, batch) for s in keras.tree.flatten(initial_state)],
+            return_sequences=self.return_sequences,
+            go_backwards=self.go_backwards,
+            unroll=self.unroll,
+        )
+        states = [to_rows(state, batch) for state in states]
         if self.return_sequences:
-            outputs = in_rows(outputs, batch)
+            outputs = to_rows(outputs, batch)
         return states[0], outputs, states
 
-    def _loop(self, inside: "_InColumns", sequences: Tensor, states: Any) -> Any:
-        if keras.backend.backend() != "torch":
-            loop = keras.layers.RNN(
-                inside,
-                return_sequences=self.return_sequences,
-                go_backwards=self.go_backwards,
-                unroll=self.unroll,
-                name="loop",
-            )
-            return loop.inner_loop(turned(sequences), states, None)[1:]
-        # Keras's loop takes longer than the steps, and so would a product in each.
-        if self.cell.projection is not None:
-            sequences = self.cell.projection(sequences)
-        steps = list(ops.unstack(turned(sequences), axis=1))
-        outputs = []
-        for x in reversed(steps) if self.go_backwards else steps:
-            x = x[:, 0] if len(states[0].shape) == 1 else x
-            output, states = inside.multiplied(x, states)
-            outputs.append(output)
-        return ops.stack(outputs, axis=1), states
-
     def get_config(self) -> dict[str, Any]:
-        """The arguments as plain Python values."""
+        """Returns the arguments as plain Python values."""
         return {
             **super().get_config(),
             "projection": keras.saving.serialize_keras_object(self.projection),
@@ -226,11 +215,11 @@ class BlockSparseRNN(keras.layers.RNN):
         cell = keras.saving.deserialize_keras_object(config["cell"], custom_objects)
         return cls(**(config | {"cell": cell}))
 
-    def _inside(self, x: Tensor) -> Tensor:
+    def _sort(self, x: Tensor) -> Tensor:
         return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
 
-    def outside(self, x: Tensor) -> Tensor:
-        """Neurons along the last axis in the order that callers know."""
+    def unsort(self, x: Tensor) -> Tensor:
+        """Returns neurons along the last axis in the order that callers know."""
         if self.order is None:
             return x
         return ops.take(x, np.argsort(self.order), axis=-1)

@@ -40,7 +40,7 @@ class Stream:
         batch_size: Number of sequences side by side.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If it is not built, or a layer needs more than one time step.
 
     Example:
@@ -69,7 +69,7 @@ class Stream:
         ]
 
     def step(self, x: Array) -> Array:
-        """The output of the next time step.
+        """Returns the output of the next time step.
 
         Args:
             x: Inputs of this step, of shape (batch_size, features).
@@ -103,7 +103,7 @@ def _recur(layer: Any, x: Tensor, states: Any) -> tuple[Tensor, Any]:
         if layer.projection is not None:
             x = layer.projection.call(x)
         output, states = layer.cell.call(x, states)
-        return layer.outside(output), states
+        return layer.unsort(output), states
     return layer.cell.call(x, states)
 
 
@@ -112,13 +112,13 @@ def _is_recurrent(layer: Any) -> bool:
 
 
 def _chain(model: keras.Model) -> list[Any]:
-    """The layers of a model in the order in which they are called."""
-    found = []
+    """Returns the layers of a model in the order in which they are called."""
+    chain = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         if isinstance(layer, keras.Sequential):
-            found += _chain(layer)
+            chain += _chain(layer)
             continue
         forward = _is_recurrent(layer) and not layer.go_backwards
         if not forward and not isinstance(layer, _POINTWISE):
@@ -127,9 +127,9 @@ def _chain(model: keras.Model) -> list[Any]:
                 "step. A Stream takes a chain of recurrent layers that go forward and of "
                 "layers that treat all time steps alike, such as Dense."
             )
-        found.append(layer)
+        chain.append(layer)
     ends = [model.inputs, model.outputs]
-    nodes = [_keras_private.count_calls(layer) for layer in found]
+    nodes = [_keras_private.count_calls(layer) for layer in chain]
     if any(len(end) != 1 for end in ends) or any(count != 1 for count in nodes):
-        raise ValueError(f"Model {model.name!r} is no chain of layers.")
-    return found
+        raise ValueError(f"Model {model.name!r} is not a chain of layers.")
+    return chain
