@@ -55,7 +55,9 @@ def learned():
     return keras.Sequential(
         [
             keras.Input((6, 3)),
-            km.layers.ModuliGRU(8, manifold="torus", inhibitor="dog", return_sequences=True),
+            km.layers.ModuliGRU(
+                8, manifold="torus", inhibitor="dog", return_sequences=True
+            ),
             layers.RNN(layers.StackedRNNCells(cells), return_sequences=True),
             km.layers.Moduli(layers.LSTM(4), strength=0.01),
             km.layers.Moduli(layers.Dense(6), "sphere", output_embedding=shared),
