@@ -73,9 +73,9 @@ def gradient(function, *arrays):
 def _jax_gradient(function, arrays):
     import jax
 
-    gradients = jax.grad(function, argnums=tuple(range(len(arrays))))(
-        *map(jax.numpy.asarray, arrays)
-    )
+    # Compiled whole: one by one, each operation would be compiled on its own.
+    differentiate = jax.jit(jax.grad(function, argnums=tuple(range(len(arrays)))))
+    gradients = differentiate(*map(jax.numpy.asarray, arrays))
     return [np.asarray(g) for g in gradients]
 
 

@@ -65,3 +65,14 @@ def pytest_terminal_summary(terminalreporter, config):
         told = ", ".join(f"{file} ({count})" for file, count in sorted(files.items()))
         where = config.getoption(OPTION)
         terminalreporter.write_line(f"left to the run on {where}: {told}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_memory():
+    """JAX keeps every program that it has compiled: 5 GB of them by the end."""
+    yield
+    keras.backend.clear_session()
+    if CURRENT == "jax":
+        import jax
+
+        jax.clear_caches()
