@@ -27,13 +27,23 @@ def python(session, *arguments, **environment):
     session.run(sys.executable, "-m", *arguments, env=ENVIRONMENT | environment)
 
 
+independent = []  # the backend whose run has what no backend changes: the first
+
+
 @nox.session
 @nox.parametrize("backend", ["tensorflow", "jax", "torch"])
 def tests(session, backend):
     """The test suite, in a process of its own for each backend."""
     if importlib.util.find_spec(backend) is None:
         session.skip(f"{backend} is not installed")
-    python(session, "pytest", "-n", "2", *session.posargs, KERAS_BACKEND=backend)
+    independent.append(backend)
+    session.log(f"tests marked backend_independent run on {independent[0]}")
+    python(
+        session,
+        *["pytest", "-n", "2", "--dist", "worksteal"],
+        *["--backend-independent-on", independent[0], *session.posargs],
+        KERAS_BACKEND=backend,
+    )
 
 
 @nox.session

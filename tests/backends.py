@@ -5,6 +5,8 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
+import time
 
 import keras
 import numpy as np
@@ -21,17 +23,44 @@ def installed(backend):
 
 def run_on(backend, module, *arguments, ok=True):
     """Runs a module of the tests in a process of its own, on a given backend."""
+    process = _start(backend, module, arguments)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0 or not ok, stderr[-3000:]
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def run_side_by_side(backends, module, *arguments):
+    """Runs a module in one process for each backend, all at once, until one fails."""
+    with tempfile.TemporaryFile("w+") as log:
+        running = {name: _start(name, module, arguments, log) for name in backends}
+        try:
+            while running:
+                time.sleep(0.1)
+                running = {b: p for b, p in running.items() if not _succeeded(b, p, log)}
+        finally:
+            for process in running.values():
+                process.kill()
+
+
+def _succeeded(backend, process, log):
+    if process.poll() is None:
+        return False
+    if process.returncode:
+        log.seek(0)
+        raise AssertionError(f"{backend}: {log.read()[-3000:]}")
+    return True
+
+
+def _start(backend, module, arguments, stderr=subprocess.PIPE):
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE if stderr is subprocess.PIPE else subprocess.DEVNULL,
+        stderr=stderr,
         text=True,
-        check=False,
     )
-    assert done.returncode == 0 or not ok, done.stderr[-3000:]
-    return done
 
 
 def gradient(function, *arrays):

@@ -1,8 +1,14 @@
 """One backend a process; Hypothesis without deadlines, since a first call compiles."""
 
+import collections
+
 import hypothesis
 import keras
 import pytest
+
+CURRENT = keras.backend.backend()
+LEFT = pytest.StashKey[list]()  # where the tests are that another backend's run has
+OPTION = "--backend-independent-on"
 
 hypothesis.settings.register_profile(
     "suite", max_examples=40, deadline=None, derandomize=True
@@ -15,3 +21,58 @@ def _fresh_names():
     """Layer names, and so variable paths, do not depend on the tests run before."""
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(0)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        OPTION,
+        metavar="BACKEND",
+        default=CURRENT,
+        help="leave tests marked `backend_independent` to the run on this backend",
+    )
+
+
+def pytest_configure(config):
+    config.stash[LEFT] = []
+
+
+def pytest_report_header(config):
+    where = config.getoption(OPTION)
+    return f"backend: {CURRENT}; backend-independent tests run on {where}"
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption(OPTION) == CURRENT:
+        return
+    left = [item for item in items if item.get_closest_marker("backend_independent")]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+    config.stash[LEFT] = [item.nodeid.partition("::")[0] for item in left]
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = session.config.stash[LEFT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left", [])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if files := collections.Counter(config.stash[LEFT]):
+        told = ", ".join(f"{file} ({count})" for file, count in sorted(files.items()))
+        where = config.getoption(OPTION)
+        terminalreporter.write_line(f"left to the run on {where}: {told}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _free_memory():
+    """JAX keeps every program that it has compiled: 5 GB of them by the end."""
+    yield
+    keras.backend.clear_session()
+    if CURRENT == "jax":
+        import jax
+
+        jax.clear_caches()

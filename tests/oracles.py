@@ -4,6 +4,7 @@ Flat manifolds: the shortest of many lattice images. Spheres: arccos where it is
 conditioned, arcsin of the chord where it is not. Hyperbolic space: arccosh.
 """
 
+import functools
 import itertools
 import math
 
@@ -119,6 +120,7 @@ def finite_metric(table):
     return lambda x, y: float(table[int(x[0])][int(y[0])])
 
 
+@functools.cache
 def peak_of_dog(wide, narrow):
     """The largest exp(−d²/wide) − exp(−d²/narrow) on a fine grid."""
     d = np.linspace(0.0, 20.0, 2_000_001)

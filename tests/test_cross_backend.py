@@ -1,55 +1,32 @@
-"""A file and a seed mean the same on every backend.
+"""A file and a seed mean the same on every backend: all nine pairs of them.
 
-Each of the three runs of the suite saves here and loads on all three backends: nine
-pairs in all.
+Each backend saves in a process of its own, and loads there what all have saved.
 """
 
+import itertools
 import json
 
-import keras
-import numpy as np
 import pytest
+from numpy.testing import assert_allclose as assert_close
 
-import keras_moduli as km
-from tests import cross_backend
-from tests.backends import BACKENDS, CURRENT, installed, run_on
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A folder with a trained and pruned model, and the figures that it has here."""
-    folder = tmp_path_factory.mktemp("saved")
-    keras.utils.set_random_seed(0)
-    model = cross_backend.model()
-    model.compile("adam", "mse")
-    x = cross_backend.X
-    pruning = km.MagnitudePruning(0.8)
-    model.fit(x, np.ones((len(x), 1)), epochs=4, callbacks=[pruning], verbose=0)
-    model.save(folder / "model.keras")
-    learned = cross_backend.learned()
-    places = cross_backend.places_after_an_epoch(learned)
-    learned.save(folder / "learned.keras")
-    return folder, cross_backend.figures(model) | {
-        "places": places,
-        "learned": learned.predict(x, verbose=0).tolist(),
-        "learned_regularization": [float(loss) for loss in learned.losses],
-    }
+from tests.backends import BACKENDS, installed, run_side_by_side
+from tests.scripts import cross_backend
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_saved_here_and_loaded_there(saved, backend):
-    if not installed(backend):
-        pytest.skip(f"{backend} is not installed")
-    folder, here = saved
-    run_on(backend, cross_backend.__name__, folder)
-    there = json.loads((folder / f"{backend}.json").read_text())
-    np.testing.assert_allclose(there["predictions"], here["predictions"], atol=1e-5)
-    np.testing.assert_allclose(there["regularization"], here["regularization"], rtol=1e-6)
-    for name, loss in here["losses"].items():
-        assert there["losses"][name] == pytest.approx(loss, rel=1e-6), (name, CURRENT)
-    for a, b in zip(there["places"], here["places"], strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
-    np.testing.assert_allclose(there["learned"], here["learned"], atol=1e-5)
-    np.testing.assert_allclose(
-        there["learned_regularization"], here["learned_regularization"], rtol=1e-5
-    )
+@pytest.mark.backend_independent
+def test_saved_here_and_loaded_there(tmp_path):
+    backends = [name for name in BACKENDS if installed(name)]
+    run_side_by_side(backends, cross_backend.__name__, tmp_path, *backends)
+    results = {b: json.loads((tmp_path / f"{b}.json").read_text()) for b in backends}
+    for here, there in itertools.product(backends, repeat=2):
+        told = {"err_msg": f"saved on {here}, loaded on {there}"}
+        saved, loading = results[here], results[there]
+        for name, rtol in (("pruned", 1e-6), ("learned", 1e-5)):
+            a, b = loading["loaded"][here][name], saved[name]
+            assert_close(a["predictions"], b["predictions"], atol=1e-5, **told)
+            assert_close(a["losses"], b["losses"], rtol=rtol, **told)
+        for a, b in zip(loading["places"], saved["places"], strict=True):
+            assert_close(a, b, atol=1e-4, **told)
+        for name, penalty in saved["penalties"].items():
+            same = pytest.approx(penalty, rel=1e-6)
+            assert loading["penalties"][name] == same, (name, here, there)

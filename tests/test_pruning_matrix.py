@@ -281,11 +281,13 @@ def test_rarer_optimizers(name):
 @pytest.mark.parametrize("regrow", [None, "rigl"])
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, regrow):
     arguments = [] if regrow is None else ["--regrow", regrow]
-    killed = run_on(CURRENT, "tests.resuming", tmp_path, "--kill", *arguments, ok=False)
+    killed = run_on(
+        CURRENT, "tests.scripts.resuming", tmp_path, "--kill", *arguments, ok=False
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     assert not (tmp_path / "weights.npz").exists()
     (tmp_path / "other").mkdir()
-    run_on(CURRENT, "tests.resuming", tmp_path, tmp_path / "other", *arguments)
+    run_on(CURRENT, "tests.scripts.resuming", tmp_path, tmp_path / "other", *arguments)
     resumed = np.load(tmp_path / "weights.npz")
     whole = np.load(tmp_path / "other" / "weights.npz")
     assert resumed["first_epoch"] == 3
@@ -297,4 +299,4 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, regrow):
 
 @pytest.mark.skipif(CURRENT == "torch", reason="Keras distributes on JAX and TensorFlow")
 def test_distribution():
-    run_on(CURRENT, "tests.distributed")
+    run_on(CURRENT, "tests.scripts.distributed")

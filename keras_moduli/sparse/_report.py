@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from keras_moduli._table import draw_table
+
 _HEADINGS = ["layer", "weight", "kernel", "zeros", "blocks", "density", "order", "speed"]
 
 

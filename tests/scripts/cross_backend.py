@@ -1,14 +1,16 @@
-"""Run as a module on one backend, for test_cross_backend on another.
+"""What one backend saves and another loads: run as a module, for test_cross_backend.
 
-    python -m tests.cross_backend FOLDER
+    python -m tests.scripts.cross_backend FOLDER BACKEND...
 
-loads FOLDER/model.keras and prints, as JSON, what it predicts and costs here, and the
-penalty of each manifold with each inhibitor.
+trains and saves models in FOLDER/HERE, HERE the backend of this process, waits until the
+processes on the other backends have done the same, loads what each has saved, and writes
+what it predicts and costs here to HERE.json.
 """
 
 import json
 import pathlib
 import sys
+import time
 
 import keras
 import numpy as np
@@ -17,6 +19,8 @@ import keras_moduli as km
 from tests.cases import INHIBITORS, MANIFOLDS
 
 X = np.random.RandomState(0).standard_normal((4, 6, 3)).astype("float32")
+NAMES = ("pruned", "learned")
+MOST_SECONDS = 600  # to wait for the others, whose failure ends the test before
 
 
 def model():
@@ -81,7 +85,8 @@ def places_after_an_epoch(network):
     return [keras.ops.convert_to_numpy(e.embedding.value).tolist() for e in found]
 
 
-def losses():
+def penalties():
+    """What a kernel costs on each manifold with each inhibitor."""
     kernel = np.random.RandomState(1).standard_normal((96, 96)).astype("float32")
     return {
         f"{a} {b}": float(
@@ -92,21 +97,52 @@ def losses():
     }
 
 
+def pruned():
+    """The first network, trained and pruned."""
+    keras.utils.set_random_seed(0)
+    network = model()
+    network.compile("adam", "mse")
+    pruning = km.MagnitudePruning(0.8)
+    network.fit(X, np.ones((len(X), 1)), epochs=4, callbacks=[pruning], verbose=0)
+    return network
+
+
 def figures(network):
     return {
-        "predictions": network.predict(X, verbose=0).tolist(),
-        "regularization": [float(loss) for loss in network.losses],
-        "losses": losses(),
+        "predictions": keras.ops.convert_to_numpy(network(X)).tolist(),
+        "losses": [float(loss) for loss in network.losses],
     }
+
+
+def save(folder):
+    """Saves both networks. Returns what they are here, before any file."""
+    second = learned()
+    places = places_after_an_epoch(second)
+    networks = dict(zip(NAMES, (pruned(), second), strict=True))
+    folder.mkdir()
+    for name, network in networks.items():
+        network.save(folder / f"{name}.keras")
+    (folder / "done").touch()
+    here = {name: figures(network) for name, network in networks.items()}
+    return here | {"places": places, "penalties": penalties()}
+
+
+def load(folder):
+    """What both networks of a folder are here, once it is complete."""
+    start = time.monotonic()
+    while not (folder / "done").exists():
+        assert time.monotonic() - start < MOST_SECONDS, f"{folder} is never complete"
+        time.sleep(0.1)
+    paths = {name: folder / f"{name}.keras" for name in NAMES}
+    return {name: figures(keras.saving.load_model(path)) for name, path in paths.items()}
+
+
+def main(folder, backends):
+    here = keras.backend.backend()
+    results = save(folder / here)
+    results["loaded"] = {backend: load(folder / backend) for backend in backends}
+    (folder / f"{here}.json").write_text(json.dumps(results))
 
 
 if __name__ == "__main__":
-    folder = pathlib.Path(sys.argv[1])
-    loaded = keras.saving.load_model(folder / "model.keras")
-    again = keras.saving.load_model(folder / "learned.keras")
-    results = figures(loaded) | {
-        "places": places_after_an_epoch(learned()),
-        "learned": again.predict(X, verbose=0).tolist(),
-        "learned_regularization": [float(loss) for loss in again.losses],
-    }
-    (folder / f"{keras.backend.backend()}.json").write_text(json.dumps(results))
+    main(pathlib.Path(sys.argv[1]), sys.argv[2:])

@@ -1,6 +1,6 @@
 """Run as a module: a run that backs itself up, and may be killed.
 
-    python -m tests.resuming FOLDER... [--kill] [--regrow NAME]
+    python -m tests.scripts.resuming FOLDER... [--kill] [--regrow NAME]
 
 does a run in each folder and writes its final weights and optimizer state to weights.npz
 there.

@@ -1,0 +1,1 @@
+"""Modules that tests run in processes of their own, on a backend that they name."""
