@@ -5,7 +5,6 @@ learn positions in the plane, short connections being cheap: they form a ring.
 """
 
 import argparse
-import pathlib
 
 import keras
 import matplotlib.pyplot as plt
@@ -15,17 +14,19 @@ import keras_moduli as km
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--units", type=int, default=128)
-parser.add_argument("--epochs", type=int, default=40, help="of 6400 walks")
-parser.add_argument("--output", type=pathlib.Path, default="runs/learned_geometry.png")
+parser.add_argument("--epochs", type=int, default=40)
+parser.add_argument("--walks", type=int, default=6400, help="to learn from")
+parser.add_argument("--output", default="learned_geometry.png")
 args = parser.parse_args()
 keras.utils.set_random_seed(0)
 
 # Walks of 25 steps: the heading at the first step, the turn at each of the others.
-turns = 0.5 * np.random.RandomState(0).normal(size=(6400, 25, 1))
-turns[:, 0] = np.random.RandomState(1).uniform(0, 2 * np.pi, (6400, 1))
+turns = 0.5 * np.random.RandomState(0).normal(size=(args.walks, 25, 1))
+turns[:, 0] = np.random.RandomState(1).uniform(0, 2 * np.pi, (args.walks, 1))
 heading = turns.cumsum(axis=1)
-x, y = (np.zeros((6400, 25, 3)), np.concatenate([np.cos(heading), np.sin(heading)], -1))
-x[:, 0, :2], x[:, 1:, 2:] = y[:, 0], turns[:, 1:]
+y = np.concatenate([np.cos(heading), np.sin(heading)], axis=-1)
+x = np.concatenate([0 * y, turns], axis=-1)
+x[:, 0] = np.pad(y[:, 0], ((0, 0), (0, 1)))
 
 
 def compete(x):  # an excitatory network, inhibited by the mean of all neurons
@@ -45,16 +46,15 @@ rnn = km.layers.ModuliSimpleRNN(
 model = keras.Sequential([keras.Input((25, 3)), rnn, keras.layers.Dense(2)])
 adam = keras.optimizers.Adam(2e-3, global_clipnorm=1.0)
 model.compile(km.embedding_optimizer(adam, 0.03), "mse")  # positions learn faster
-callbacks = [km.MagnitudePruning(0.8), km.GeometryMonitor(frequency=10)]
-model.fit(x, y, batch_size=64, epochs=args.epochs, callbacks=callbacks)
+model.fit(x, y, 64, args.epochs, callbacks=[km.MagnitudePruning(0.8)])
 print(km.geometry(model))
 
-# At which heading is each neuron most active?
+# At which heading is each neuron most active? Those that pruning cut off are not drawn.
 activity = keras.ops.convert_to_numpy(rnn(x[:2000]))[:, 5:].reshape(-1, args.units)
 preferred = np.angle(activity.T @ np.exp(1j * heading[:2000, 5:].ravel()))
 positions = keras.ops.convert_to_numpy(rnn.embedding.value)
-plt.scatter(*positions.T, c=preferred, cmap="hsv")
+kept = (keras.ops.convert_to_numpy(rnn.cell.recurrent_kernel.value) != 0).any(axis=1)
+plt.scatter(*positions[kept].T, c=preferred[kept], cmap="hsv")
 plt.colorbar(label="preferred heading")
-args.output.parent.mkdir(parents=True, exist_ok=True)
 plt.savefig(args.output)
 print(f"Drew the neurons to {args.output}")

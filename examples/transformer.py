@@ -16,6 +16,7 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--data", type=pathlib.Path, help="text file; Shakespeare if none")
 parser.add_argument("--width", type=int, default=64, help="features of the stream")
 parser.add_argument("--steps", type=int, default=64, help="characters in a window")
+parser.add_argument("--blocks", type=int, default=2)
 parser.add_argument("--epochs", type=int, default=12)
 args = parser.parse_args()
 keras.utils.set_random_seed(0)
@@ -38,7 +39,7 @@ tokens = keras.Input((args.steps,), dtype="int32")
 order = keras.ops.cumsum(keras.ops.ones_like(tokens), axis=1) - 1
 x = keras.layers.Embedding(len(characters), args.width)(tokens)
 x += keras.layers.Embedding(args.steps, args.width)(order)
-for number in (1, 2):
+for number in range(args.blocks):
     normed = keras.layers.LayerNormalization()(x)
     attention = keras.layers.MultiHeadAttention(4, args.width // 4)
     x += connect(attention, stream, stream)(normed, normed, use_causal_mask=True)
