@@ -107,9 +107,12 @@ def main(arguments: list[str] | None = None) -> None:
     from .declarations import RESULTS, find_file, is_done, list_runs, read_declaration
     from .records import read, write
 
+    try:
+        runs = list_runs(read_declaration(args.table))
+    except (TypeError, ValueError) as error:
+        raise SystemExit(f"run: error: {error}") from None
     output = args.output or RESULTS / f"{find_file(args.table).stem}.csv"
     rows = read(output)
-    runs = list_runs(read_declaration(args.table))
     missing = [run for run in runs if not is_done(run, rows)][: args.limit]
     console = Console()
     console.print(f"{len(runs)} runs, of which {len(missing)} are to be done.")
