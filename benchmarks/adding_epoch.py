@@ -27,9 +27,9 @@ def main() -> None:
 
 
 def measure(repeats: int) -> Iterator[Row]:
-    from adding_problem import sequences
+    from examples.experiments.tasks.adding_problem import draw_sequences
 
-    x, y = sequences(SEQUENCES, 0)
+    x, y = draw_sequences(SEQUENCES, 0)
     times = in_turns({"ours": ours(x, y), "theirs": theirs(x, y)}, repeats)
     yield {
         "ours s": statistics.median(times["ours"]),

@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 ROOT = pathlib.Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "examples"))
-from provenance import machine, versions
-from records import Row, write
+sys.path.insert(0, str(ROOT))
+from examples.experiments.provenance import describe_machine, describe_versions
+from examples.experiments.records import Row, write
+from examples.experiments.report.markdown import write_table
 
 BACKENDS = ("tensorflow", "jax", "torch")
 RESULT = "RESULT "
@@ -69,12 +70,12 @@ def run(args: argparse.Namespace, measure: Callable[[], Iterable[Row]]) -> None:
         raise SystemExit(f"None of {', '.join(args.backends)} is installed.")
     facts = {
         "command": " ".join(["python", sys.argv[0], *sys.argv[1:]]),
-        "machine": machine(),
-        "versions": versions(),
+        "machine": describe_machine(),
+        "versions": describe_versions(),
         "threads": args.threads,
     }
     write(args.output, (row | facts for row in rows))
-    print(markdown(rows))
+    print(write_table(list(rows[0]), (list(row.values()) for row in rows)))
 
 
 def _in_process(backend: str, threads: int) -> list[Row]:
@@ -159,18 +160,3 @@ def epoch_seconds(model: Any, *data: Any, epochs: int, callbacks: Any = ()) -> f
     )
     gaps = [b - a for a, b in itertools.pairwise(starts[2:])]
     return statistics.median(gaps)  # nothing is timed after the last
-
-
-def markdown(rows: list[Row]) -> str:
-    """Rows as a table."""
-    lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [[_text(value) for value in row.values()] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _text(value: Any) -> str:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value)
-    return str(value) if number.is_integer() else f"{number:.4g}"

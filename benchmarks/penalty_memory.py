@@ -17,7 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from harness import ROOT, Row, parser, run
-from records import read
+
+from examples.experiments.records import read
 
 KINDS = ("L1", "fixed", "learned")
 

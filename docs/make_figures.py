@@ -11,8 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 HERE = pathlib.Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "examples"))
-import adding_problem
+sys.path.insert(0, str(HERE.parent))
+from examples.experiments import training
+from examples.experiments.tasks.adding_problem import AddingProblem
 
 INK, ACCENT, PALE = "#1f2a44", "#d1495b", "#c9ced9"
 
@@ -34,11 +35,11 @@ def draw_torus(axes, points, kernel, strongest):
 
 def main():
     """Trains one network with a diffusive penalty on the torus and draws what is left."""
-    task = adding_problem.AddingProblem(inhibitor="diffusion", strength=1.0)
-    model, errors = task.train()
+    task = AddingProblem(inhibitor="diffusion", strength=1.0)
+    model, errors = training.train(task)
     variable = model.layers[0].cell.recurrent_kernel
     kernel = keras.ops.convert_to_numpy(variable.value)
-    points, _ = variable.regularizer.points(kernel.shape)
+    points, _ = variable.regularizer.positions(kernel.shape)
     distances = variable.regularizer.distances(kernel.shape)
     kept = kernel != 0
 

@@ -1,85 +1,60 @@
-"""The adding problem with a sparse recurrent network.
+"""Train a recurrent network, prune it by geometry, and compare it with a control.
 
-A sequence holds two rows of numbers: values in [0, 1], and a marker that is 1 at two
-steps and 0 elsewhere. The network has to output the sum of the two marked values.
-Answering 1 every time gives a mean squared error (MSE) of 1/6.
+The input is a row of numbers in [0, 1] and a row of marks, 1 at two steps, else 0; the
+output is the sum of the marked numbers. Who always answers 1 has an error (MSE) of 1/6.
 
-    python examples/adding_problem.py --manifold torus --inhibitor dog --seeds 3
-
-trains one network per seed, prunes it to 95 % zeros while it learns, and writes to
-`--output`: `results.csv`, one row per seed and weight matrix, and one `.keras` file per
-seed, which it loads back and checks.
-
-Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024,
-whose sizes these are. They train at a learning rate of 1e-4 for 110 epochs; ten times
-the rate and a schedule that leaves time to recover do it in fewer.
+Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
 """
 
-import functools
-from dataclasses import dataclass
-from typing import Any, ClassVar
+import argparse
+import statistics
 
-import command_line
 import keras
 import numpy as np
-from experiments import TEST_SEED, Experiment, FreshBatches
 
-BATCH_SIZE = 32
-EPOCH_SIZE = 10_000
-STEPS = 50
+import keras_moduli as km
 
-
-def sequences(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` inputs of shape (STEPS, 2) and their targets."""
-    rng = np.random.RandomState(seed)
-    values = rng.uniform(size=(count, STEPS))
-    marks = np.zeros_like(values)
-    places = np.argsort(rng.uniform(size=values.shape), axis=1)[:, :2]
-    np.put_along_axis(marks, places, 1.0, axis=1)
-    x = np.stack([values, marks], axis=-1).astype("float32")
-    return x, (values * marks).sum(axis=1, keepdims=True).astype("float32")
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+add = parser.add_argument
+add("--manifold", default="torus", help="where neurons are: circle, sphere...")
+add("--inhibitor", default="dog", help="what a distance costs: diffusion, gaussian...")
+add("--control", default="geometry", choices=["geometry", "permuted", "l1", "none"])
+add("--strength", type=float, default=0.1, help="of the penalty")
+add("--units", type=int, default=128)
+add("--epochs", type=int, default=30)
+add("--batches", type=int, default=312, help="of 32 fresh sequences, in an epoch")
+add("--seeds", type=int, default=1, help="networks to train")
+args = parser.parse_args()
 
 
-class FreshSequences(FreshBatches):
-    """Epochs of the size that Mackey et al. train with."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(sequences, seed, EPOCH_SIZE // BATCH_SIZE, BATCH_SIZE)
-
-
-@functools.cache
-def test_sequences() -> tuple[np.ndarray, np.ndarray]:
-    """Sequences never trained on."""
-    return sequences(EPOCH_SIZE, TEST_SEED)
+def draw_batches(rng, size):
+    while True:
+        values, marks = rng.uniform(size=(size, 50)), np.zeros((size, 50))
+        marked = rng.uniform(size=(size, 50)).argsort(axis=1)[:, :2]
+        np.put_along_axis(marks, marked, 1.0, axis=1)
+        x, y = np.stack([values, marks], axis=-1), (values * marks).sum(axis=1)
+        yield x.astype("float32"), y.astype("float32")[:, None]
 
 
-def test_mse(model: keras.Model) -> float:
-    """Mean squared error on sequences never trained on."""
-    x, y = test_sequences()
-    return float(np.mean((model.predict(x, batch_size=500, verbose=0) - y) ** 2))
+x_test, y_test = next(draw_batches(np.random.RandomState(2**31), 10_000))
+errors = {}
+for seed in range(args.seeds):
+    keras.utils.set_random_seed(seed)
+    shuffled = seed if args.control == "permuted" else None
+    geometry = args.manifold, args.inhibitor, args.strength
+    settings = {"reduction": "mean", "seed": seed, "permute_seed": shuffled}
+    penalty = km.ModuliRegularizer(*geometry, **settings)
+    controls = {"l1": km.matched_l1(penalty, args.units), "none": None}
+    penalty = controls.get(args.control, penalty)
+    rnn = keras.layers.SimpleRNN(args.units, "relu", recurrent_regularizer=penalty)
+    model = keras.Sequential([keras.Input((50, 2)), rnn, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=0.5), "mse")
+    batches = draw_batches(np.random.RandomState(seed), 32)
+    fresh = {"steps_per_epoch": args.batches, "shuffle": False, "epochs": args.epochs}
+    model.fit(batches, **fresh, callbacks=[km.MagnitudePruning(0.95)])
+    errors[seed] = float(np.mean((model.predict(x_test, verbose=0) - y_test) ** 2))
+    print(f"\nSeed {seed}\n{km.sparsity(model)}\n")
 
-
-@dataclass(frozen=True, kw_only=True)
-class AddingProblem(Experiment):
-    """Train a sparse recurrent network on the adding problem."""
-
-    error_name: ClassVar[str] = "test MSE"
-    chance: ClassVar[float] = 1 / 6
-    quick: ClassVar[dict[str, Any]] = {"units": 32, "epochs": 3, "sparsity": 0.5}
-
-    def network(self) -> keras.Model:
-        layer = self.recurrent(activation="relu")
-        readout = keras.layers.Dense(1, name="readout")
-        model = keras.Sequential([keras.Input((STEPS, 2)), layer, readout])
-        model.compile(self.optimizer(global_clipnorm=0.5), "mse")
-        return model
-
-    def training(self) -> dict[str, Any]:
-        return {"x": FreshSequences(self.seed)}
-
-    def error(self, model: keras.Model) -> float:
-        return test_mse(model)
-
-
-if __name__ == "__main__":
-    command_line.main(AddingProblem)
+print(f"seed    test MSE, {args.control}")
+for row in (*errors.items(), ("median", statistics.median(errors.values()))):
+    print("{:<7} {:.5f}".format(*row))

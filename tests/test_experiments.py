@@ -2,42 +2,34 @@
 
 import csv
 import dataclasses
-import importlib
 import json
 import os
 import shlex
-import statistics
 import subprocess
 import sys
 import time
-import tomllib
 
-import command_line
-import experiments
 import keras
 import numpy as np
 import pytest
-import results
-import run_table
-import scipy.stats
 
 import keras_moduli as km
+from examples.experiments import declarations, run, single, training
+from examples.experiments import learned_head_direction as learned
+from examples.experiments.command_line import parse_settings
+from examples.experiments.controls import CONTROLS, make_penalty
+from examples.experiments.geometry import GATES
+from examples.experiments.records import read
+from examples.experiments.report.tables import report_table
+from examples.experiments.tasks import find_task, load_tasks, navigation
 from tests.backends import ROOT
 
-EXAMPLES = ROOT / "examples"
-
-TABLES = sorted((EXAMPLES / "tables").glob("*.toml"))
+independent = pytest.mark.backend_independent
+TABLES = sorted(path.stem for path in declarations.TABLES.glob("*.toml"))
 INTEGRATIONS = ("HeadDirection", "PeriodicBox", "SphereRotation", "KleinBottle")
-
-
-# The quickest to start.
-one_backend = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="no backend has a part in it: shown on one"
-)
-
-
-def task(name):
-    return getattr(importlib.import_module(run_table.TASKS[name]), name)
+# Each trains what no other trains; the rest have networks like those of HeadDirection.
+OWN_KIND = ("HeadDirection", "JapaneseVowels", "LanguageModel", "Navigation")
+SMALL = {"units": 16, "batches": 2, "epochs": 2, "steps": 4, "manifold": "circle"}
 
 
 @pytest.fixture
@@ -49,13 +41,19 @@ def text(tmp_path):
     return str(tmp_path)
 
 
-@pytest.mark.parametrize("name", run_table.TASKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in OWN_KIND else independent)
+        for name in load_tasks()
+    ],
+)
 def test_task_learns_and_is_pruned(name, text):
-    setting = task(name).quick
+    setting = find_task(name).quick
     if name == "LanguageModel":
         setting = setting | {"data": text}
-    experiment = task(name)(**setting)
-    model, row = experiment.run()
+    experiment = find_task(name)(**setting)
+    model, row = training.run(experiment)
     chance = experiment.chance
     if name == "LanguageModel":
         chance = model.get_layer("readout").units
@@ -64,19 +62,39 @@ def test_task_learns_and_is_pruned(name, text):
     assert len(json.loads(row["errors"])) == experiment.epochs
 
 
+@independent
+def test_a_task_is_known_by_its_file_alone(tmp_path, monkeypatch):
+    """Dropped into the folder, it is listed, trained and tabulated."""
+    from examples.experiments import tasks
+
+    source = (ROOT / "examples/experiments/tasks/head_direction.py").read_text()
+    source = source.replace("from .", "from examples.experiments.tasks.")
+    source = source.replace("tasks. import register", "tasks import register")
+    (tmp_path / "dropped_in.py").write_text(source.replace("HeadDirection", "DroppedIn"))
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    monkeypatch.setattr(tasks, "_registered", dict(tasks._registered))
+    assert "DroppedIn" in load_tasks()
+    row = run.run_here({"task": "DroppedIn", "learned": True, **SMALL})
+    assert row["task"] == "DroppedIn"
+    assert row["command"].startswith("python -m examples.experiments.single DroppedIn")
+
+
+@independent
 @pytest.mark.parametrize("name", INTEGRATIONS)
 def test_points_are_read_as_they_are_written(name):
-    one = task(name)(steps=5)
-    points = one.walk(200, np.random.RandomState(0))[1]
-    read = one.read(one.written(points))
-    distance = one.truth.distance(read.astype("float32"), points.astype("float32"))
+    one = find_task(name)(steps=5)
+    points = one.draw_walk(200, np.random.RandomState(0))[1]
+    distance = one.truth.distance(
+        one.read(one.embed(points)).astype("float32"), points.astype("float32")
+    )
     assert float(keras.ops.max(distance)) < 0.1, "degrees"
 
 
+@independent
 @pytest.mark.parametrize("name", INTEGRATIONS)
 def test_a_walk_is_as_long_as_its_velocity(name):
-    one = task(name)(steps=8)
-    velocity, points = one.walk(300, np.random.RandomState(1))
+    one = find_task(name)(steps=8)
+    velocity, points = one.draw_walk(300, np.random.RandomState(1))
     steps = one.truth.distance(
         points[:, :-1].astype("float32"), points[:, 1:].astype("float32")
     )
@@ -88,46 +106,46 @@ def test_a_walk_is_as_long_as_its_velocity(name):
         np.testing.assert_allclose(steps[near], lengths[near], atol=0.1)
 
 
+@independent
 def test_networks_see_no_seam_of_the_klein_bottle():
-    bottle = task("KleinBottle")(steps=2)
+    bottle = find_task("KleinBottle")(steps=2)
     points = np.random.RandomState(0).uniform(0, 360, (50, 2))
     same = np.stack([points[:, 0] + 360, -points[:, 1]], -1)
-    np.testing.assert_allclose(bottle.written(same), bottle.written(points), atol=1e-9)
+    np.testing.assert_allclose(bottle.embed(same), bottle.embed(points), atol=1e-9)
 
 
+@independent
 @pytest.mark.parametrize("name", INTEGRATIONS)
 def test_chance_is_the_distance_of_random_points(name):
-    one = task(name)(steps=2)
-    points = one.walk(4000, np.random.RandomState(2))[1].astype("float32")
+    one = find_task(name)(steps=2)
+    points = one.draw_walk(4000, np.random.RandomState(2))[1].astype("float32")
     distances = one.truth.distance(points[:2000, 0], points[2000:, 0])
     assert abs(float(keras.ops.mean(distances)) - one.chance) < 0.05 * one.chance
 
 
+@independent
 def test_animals_stay_in_the_box_and_are_found_by_their_place_cells():
-    import navigation
-
-    walks = navigation.walks(500, 40, 1.1, np.random.RandomState(0))
+    walks = navigation.draw_walks(500, 40, 1.1, np.random.RandomState(0))
     assert walks.min() >= 0
     assert walks.max() <= 1.1
-    cells = navigation.centers(128, 1.1)
-    activity = navigation.place_activity(walks, cells)
+    cells = navigation.place_cells(128, 1.1)
+    activity = navigation.activate(walks, cells)
     np.testing.assert_allclose(activity.sum(-1), 1, atol=1e-5)
-    errors = np.linalg.norm(navigation.decoded(activity, cells) - walks, axis=-1)
+    errors = np.linalg.norm(navigation.decode(activity, cells) - walks, axis=-1)
     assert errors.mean() < 0.05, "meters: the floor of what a network can reach"
     steps = np.linalg.norm(np.diff(walks, axis=1), axis=-1)
     # Of a Rayleigh distribution, less what walls take.
     assert 0.8 < steps.mean() / (0.02 * navigation.SPEED * np.sqrt(np.pi / 2)) < 1.0
 
 
+@independent
 @pytest.mark.parametrize("wall", range(4))
 def test_animals_turn_along_walls_that_they_head_for(wall):
-    import navigation
-
     ahead = np.pi / 2 * wall  # right, top, left, bottom
     close = 0.5 + 0.49 * np.array([[np.cos(ahead), np.sin(ahead)]] * 4)
     heading = ahead + np.array([0.3, -0.3, 2.0, 0.3])
     close[3] = 0.5  # in the middle
-    turn, slowing = navigation.along_the_wall(close, heading, 1.0)
+    turn, slowing = navigation.turn_along_wall(close, heading, 1.0)
     along = np.cos(heading + turn - ahead)
     np.testing.assert_allclose(along[:2], 0, atol=1e-9)
     np.testing.assert_allclose(turn, [np.pi / 2 - 0.3, 0.3 - np.pi / 2, 0, 0])
@@ -135,22 +153,23 @@ def test_animals_turn_along_walls_that_they_head_for(wall):
 
 
 @pytest.mark.parametrize("control", ["geometry", "l1", "permuted", "rows", "random"])
-@pytest.mark.parametrize("cell", experiments.CELLS)
+@pytest.mark.parametrize("cell", GATES)
 def test_all_penalties_cost_the_same_on_a_constant_kernel(control, cell):
-    adding = task("AddingProblem")
-    one = adding(control=control, units=24, strength=0.7, cell=cell, manifold="sphere")
-    gates = experiments.CELLS[cell][2]
-    cost = one.penalty()(keras.ops.full((24, 24 * gates), 0.5))
+    one = find_task("AddingProblem")(
+        control=control, units=24, strength=0.7, cell=cell, manifold="sphere"
+    )
+    cost = make_penalty(one)(keras.ops.full((24, 24 * GATES[cell]), 0.5))
     assert float(cost) == pytest.approx(0.7 * 0.5, rel=1e-4)
 
 
+@independent
 @pytest.mark.parametrize("inhibitor", ["dog", "diffusion", "gaussian", "ripple"])
 @pytest.mark.parametrize("manifold", ["torus", "klein_bottle", "6-torus"])
 def test_random_costs_have_the_histogram_of_the_geometry(manifold, inhibitor):
     setting = {"units": 96, "manifold": manifold, "inhibitor": inhibitor}
-    random = task("AddingProblem")(control="random", **setting).penalty().costs
-    moduli = task("AddingProblem")(**setting).penalty()
-    costs = moduli.coefficients((96, 96))
+    adding = find_task("AddingProblem")
+    random = make_penalty(adding(control="random", **setting)).costs
+    costs = make_penalty(adding(**setting)).coefficients((96, 96))
     random, costs = random / random.mean(), costs / costs.mean()
     np.testing.assert_array_equal(random, random.T)
     levels = np.linspace(0.1, 0.9, 9)
@@ -159,61 +178,106 @@ def test_random_costs_have_the_histogram_of_the_geometry(manifold, inhibitor):
     assert np.abs(difference).max() < 0.15 * spread
 
 
-def test_rows_permute_the_places_and_nothing_else():
-    adding = task("AddingProblem")
-    placed = adding(units=32).penalty().coefficients((32, 32))
-    rows = adding(units=32, control="rows").penalty().coefficients((32, 32))
+@independent
+def test_rows_permute_the_positions_and_nothing_else():
+    adding = find_task("AddingProblem")
+    placed = make_penalty(adding(units=32)).coefficients((32, 32))
+    rows = make_penalty(adding(units=32, control="rows")).coefficients((32, 32))
     order = np.random.RandomState(0).permutation(32)
     np.testing.assert_allclose(rows, placed[np.ix_(order, order)], rtol=1e-5)
     assert not np.allclose(rows, placed)
 
 
-def test_learned_places_move_and_have_no_controls_of_fixed_ones():
-    head = task("HeadDirection")
-    small = {"units": 16, "batches": 2, "epochs": 2, "learned": True, "steps": 4}
-    one = head(manifold="circle", **small)
-    model, _ = one.train()
-    moved = keras.ops.convert_to_numpy(model.get_layer("rnn").embedding.value)
-    assert not np.allclose(moved, km.manifolds.Circle().sample(16, 0))
-    with pytest.raises(ValueError, match="one of fixed places"):
-        head(control="random", **small)
+def test_learned_positions_move():
+    one = find_task("HeadDirection")(learned=True, **SMALL)
+    model, _ = training.train(one)
+    assert not np.allclose(
+        learned.get_positions(model), km.manifolds.Circle().sample(16, 0)
+    )
 
 
-def test_lottery_trains_fresh_weights_too():
-    one = task("HeadDirection")(units=16, batches=2, epochs=2, steps=4, lottery=True)
-    row = one.run()[1]
-    assert np.isfinite(row["lottery error"])
-    assert row["lottery error"] != row["error"]
+@independent
+def test_learned_positions_have_no_controls_of_fixed_ones():
+    with pytest.raises(ValueError, match="one of fixed positions"):
+        find_task("HeadDirection")(control="random", learned=True, **SMALL)
 
 
-def test_a_row_says_how_far_what_is_kept_reaches():
-    one = task("HeadDirection")(units=16, batches=2, epochs=2, steps=4, manifold="circle")
-    model, row = one.run()
+def test_a_row_says_how_far_what_is_kept_reaches_and_what_a_ticket_does():
+    one = find_task("HeadDirection")(lottery=True, **SMALL)
+    model, row = training.run(one)
     kept = keras.ops.convert_to_numpy(model.get_layer("rnn").cell.recurrent_kernel) != 0
-    distances = one.penalty().distances((16, 16))
+    distances = make_penalty(one).distances((16, 16))
     expected = distances[kept].mean() / distances.mean()
     assert row["reach"] == pytest.approx(expected, abs=1e-4)
-    assert dataclasses.replace(one, control="none").run()[1]["reach"] == ""
+    assert np.isfinite(row["lottery error"])
+    assert row["lottery error"] != row["error"], "fresh weights were trained too"
+    plain = dataclasses.replace(one, control="none").build_network()
+    assert training.describe_masks(plain)["reach"] == ""
 
 
-@pytest.mark.parametrize("control", experiments.CONTROLS)
+@pytest.mark.parametrize("control", CONTROLS)
 def test_networks_are_saved_with_each_penalty(control, tmp_path):
-    small = {"units": 8, "batches": 1, "epochs": 2, "steps": 3}
-    model, _ = task("HeadDirection")(control=control, **small).run()
-    command_line.save_and_check(model, tmp_path / "model.keras")
+    model = find_task("HeadDirection")(control=control, **SMALL).build_network()
+    single.save_and_check(model, tmp_path / "model.keras")
 
 
+@independent
+def test_single_trains_saves_and_reports_each_seed(tmp_path, capsys):
+    small = "--units 32 --batches 60 --epochs 3 --learning-rate 3e-3 --sparsity 0.5"
+    arguments = f"{small} --seeds 2 --control permuted --output {tmp_path}"
+    single.main(["HeadDirection", *arguments.split()])
+    assert "error in degrees" in capsys.readouterr().out
+    with open(tmp_path / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["seed"] for row in rows} == {"0", "1"}
+    labels = {row["label"] for row in rows}
+    assert labels == {"rnn/kernel", "rnn/recurrent_kernel", "readout/kernel", "total"}
+    totals = [row for row in rows if row["label"] == "total"]
+    assert all(abs(float(row["sparsity"]) - 0.5) < 1e-3 for row in totals)
+    assert all(float(row["error"]) < 90 for row in totals), "no worse than a guess"
+    files = sorted(path.name for path in tmp_path.glob("*.keras"))
+    assert files == ["seed0.keras", "seed1.keras"]
+
+
+@independent
 def test_the_command_of_a_run_is_the_run():
-    one = task("HeadDirection")(block="4x8", learned=True, strength=0.3, seed=7)
-    script, *arguments = shlex.split(one.command())[1:]
-    assert script == "examples/head_direction.py"
-    again, _ = command_line.parse(task("HeadDirection"), arguments)
-    assert again == [one]
+    task = find_task("HeadDirection")
+    one = task(block="4x8", learned=True, strength=0.3, seed=7)
+    command = shlex.split(training.write_command(one))
+    prefix = ["python", "-m", "examples.experiments.single", "HeadDirection"]
+    assert command[:4] == prefix
+    assert parse_settings(task, command[4:])[0] == [one]
 
 
+@independent
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--manifold", "tours"], "Did you mean 'torus'?"),
+        (["--inhibitor", "dgo"], "Did you mean 'dog'?"),
+        (["--control", "l2"], "invalid choice: 'l2'"),
+        (["--sparsity", "95"], "[0, 1)"),
+        (["--strength", "-1"], "`strength`"),
+        (["--units", "0"], "`units` must be at least 1"),
+        (["--learning-rate", "0"], "`learning_rate` must be above 0"),
+        (["--block", "8"], "8x16"),
+        (["--epochs", "ten"], "invalid int value: 'ten'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_arguments_get_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_settings(find_task("AddingProblem"), arguments)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+@independent
 def test_a_table_stands_for_all_combinations_first_seeds_first():
     table = {"all": {"seed": [0, 1]}, "runs": [{"task": "A", "x": [1, 2]}, {"task": "B"}]}
-    runs = list(run_table.declared(table))
+    runs = declarations.expand_runs(table)
     assert [(r["seed"], r["task"], r.get("x")) for r in runs] == [
         (0, "A", 1),
         (0, "A", 2),
@@ -224,15 +288,17 @@ def test_a_table_stands_for_all_combinations_first_seeds_first():
     ]
 
 
+@independent
 def test_a_value_may_depend_on_the_task():
     table = {"runs": [{"task": ["A", "B"], "x": {"A": 1, "B": 2}, "seed": 0}]}
-    runs = run_table.declared(table)
+    runs = declarations.expand_runs(table)
     assert [(run["task"], run["x"]) for run in runs] == [("A", 1), ("B", 2)]
     table["runs"][0]["task"] = "C"
     with pytest.raises(ValueError, match=r"`x` has values for .*Received: task='C'"):
-        run_table.declared(table)
+        declarations.expand_runs(table)
 
 
+@independent
 @pytest.mark.parametrize(
     ("run", "message"),
     [
@@ -244,7 +310,7 @@ def test_a_value_may_depend_on_the_task():
 )
 def test_a_bad_table_is_refused(run, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        run_table.complete(run)
+        declarations.complete_run(run)
 
 
 SMALL_TABLE = """
@@ -259,226 +325,70 @@ control = ["none", "l1"]
 """
 
 
-@one_backend
-def test_a_table_goes_on_where_it_was_killed(tmp_path):
+@independent
+def test_a_table_goes_on_where_it_was_killed(tmp_path, monkeypatch, capfd):
     (tmp_path / "small.toml").write_text(SMALL_TABLE)
-    results_file = tmp_path / "small.csv"
-    script = [sys.executable, EXAMPLES / "run_table.py", tmp_path / "small.toml"]
-    command = [*map(str, [*script, "--backend", "torch", "--output", results_file])]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environment) as killed:
-        while not results_file.exists():
+    rows_file = tmp_path / "small.csv"
+    # The backend that starts fastest.
+    arguments = ["--backend", "torch", "--output", str(rows_file)]
+    arguments = [str(tmp_path / "small.toml"), *arguments]
+    script = [sys.executable, "-m", "examples.experiments.run", *arguments]
+    with subprocess.Popen(script, cwd=ROOT) as killed:
+        while not rows_file.exists():
             assert killed.poll() is None
             time.sleep(0.1)
         killed.kill()
-    first = run_table.read(results_file)
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "2 runs, of which 1 are to be done" in done.stdout
-    both = run_table.read(results_file)
+    first = read(rows_file)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    run.main(arguments)
+    assert "2 runs, of which 1 are to be done" in capfd.readouterr().out
+    both = read(rows_file)
     assert [row["control"] for row in both] == ["none", "l1"]
     assert first == both[:1], "seconds and all: it was not run again"
-    assert both[1]["command"].startswith("python examples/head_direction.py --control l1")
+    command = "python -m examples.experiments.single HeadDirection --control l1"
+    assert both[1]["command"].startswith(command)
 
 
-@one_backend
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
-def test_results_are_those_of_the_table(path):
+@independent
+@pytest.mark.parametrize("table", TABLES)
+def test_results_are_those_of_the_table(table):
     """Every row that is shown was declared, and none is there twice."""
-    declared = run_table.unique(tomllib.loads(path.read_text()))
+    declared = declarations.list_runs(declarations.read_declaration(table))
     wanted = {tuple(map(str, run.values())) for run in declared}
     names = {run["task"]: [*run] for run in declared}
-    rows = run_table.read(run_table.RESULTS / f"{path.stem}.csv")
-    found = [tuple(row[name] for name in names[row["task"]]) for row in rows]
-    assert set(found) <= wanted
-    assert len(set(found)) == len(found)
+    rows = read(declarations.RESULTS / f"{table}.csv")
+    settings = [tuple(row[name] for name in names[row["task"]]) for row in rows]
+    assert set(settings) <= wanted
+    assert len(set(settings)) == len(settings)
     if rows:
-        assert results.report(path.stem)
+        assert declarations.is_done(declared[0], rows)
+        assert report_table(table)
 
 
-def made_up_row(error, **setting):
-    common = {
-        "control": "geometry",
-        "manifold": "torus",
-        "inhibitor": "dog",
-        "learned": False,
-        "strength": 0.1,
-        "density": 0.1,
-        "error": error,
-        "error at target": 2 * error,
-    }
-    row = dict.fromkeys(results.PART, "") | common | setting
-    return {name: str(value) for name, value in row.items()}
+@independent
+def test_a_network_learns_where_its_neurons_are():
+    args = learned.parse(["--units", "48", "--epochs", "8", "--verbose", "0"])
+    args.batches = 30
+    model = learned.train(args, seed=0, permuted=False)
+    assert find_task("HeadDirection")().measure_error(model) < 45, "chance is 90"
+    correlation, tuned = learned.correlate_geometry(model)
+    assert tuned > 10
+    assert np.isfinite(correlation)
 
 
-def test_the_report_has_means_and_paired_differences():
-    rng = np.random.RandomState(0)
-    ours, theirs = rng.uniform(1, 2, 5), rng.uniform(3, 4, 5)
-    rows = [
-        made_up_row(seed=seed, control=control, error=error)
-        for control, errors in (("none", theirs), ("geometry", ours))
-        for seed, error in enumerate(errors)
-    ]
-    shown = results.settings(rows, results.varied(rows)).splitlines()
-    assert shown[0] == ("| setting | seeds | error | at the final mask | − no penalty |")
-    cells = shown[2].strip("| ").split(" | ")
-    assert cells[0] == "torus DoG"
-    assert cells[1] == "5"
-    assert cells[2] == f"{statistics.mean(ours):.2f} ± {statistics.stdev(ours):.2f}"
-    assert (
-        cells[3] == f"{2 * statistics.mean(ours):.2f} ± {2 * statistics.stdev(ours):.2f}"
-    )
-    gain, low, high = (
-        float(x) for x in cells[4].replace("[", "").rstrip("]").replace(",", "").split()
-    )
-    assert gain == pytest.approx(np.mean(ours - theirs), abs=5e-3)
-    resampled = [np.mean(rng.choice(ours - theirs, 5)) for _ in range(4000)]
-    assert [low, high] == pytest.approx(np.quantile(resampled, [0.025, 0.975]), abs=0.05)
-
-
-def test_the_right_manifold_is_compared_on_all_tasks_together():
-    """Ratios, so that a task with large errors counts as much as one with small ones."""
-    scales = {"A": 1.0, "B": 1000.0}
-    right = {"A": "circle", "B": "torus"}
-    noise = np.random.RandomState(0).uniform(1, 2, (2, 4))
-    rows = [
-        made_up_row(
-            task=task,
-            manifold=manifold,
-            seed=seed,
-            error=scales[task] * value * (0.9 if manifold == right[task] else 1.0),
-        )
-        for task, values in zip(scales, noise, strict=True)
-        for manifold in ("circle", "torus", "sphere")
-        for seed, value in enumerate(values)
-    ]
-    table = results.against(rows, set(), "task", right).splitlines()
-    assert table[0] == "|  | A: circle DoG | B: torus DoG | all, in percent |"
-    lines = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table[2:]}
-    for manifold in ("circle", "torus", "sphere"):
-        all_tasks = lines[f"− {manifold} DoG"][-1].strip(" |")
-        assert all_tasks == "-10.0 [-10.0, -10.0]", "in every case 0.9 of it"
-    assert lines["− circle DoG"][1] == "", "not against itself"
-
-
-def test_the_report_shows_lottery_tickets_where_there_are_some():
-    rows = [made_up_row(error=1.0, seed=seed) | {"lottery error": "3"} for seed in (0, 1)]
-    head, _, line = results.settings(rows, set()).splitlines()
-    assert head.split(" | ")[4].startswith("fresh weights, same mask")
-    assert line.split(" | ")[4].startswith("3.00 ± 0.00")
-
-
-def test_ratios_and_medians_since_the_final_mask():
-    """What one seed, or one epoch, of ten times the error does not govern."""
-    errors = {"none": [9, 8, 1, 1, 100], "geometry": [7, 7, 2, 200, 2]}
-    rows = [
-        results.settled(
-            made_up_row(control=control, error=found[-1], seed=seed, end=0.4)
-            | {"errors": json.dumps([scale * error for error in found])}
-        )
-        for seed, scale in enumerate((1, 10, 1000))
-        for control, found in errors.items()
-    ]
-    shown = results.settings(rows, set(), {"settled": True, "relative": True})
-    head, _, ours, _ = shown.splitlines()
-    assert head.startswith("| setting | seeds | median error |")
-    assert "% to no penalty" in head
-    assert ours.endswith("| +100 [+100, +100] |"), "2 instead of 1, for each seed"
-
-
-def made_up_seeds(effects, seeds=12):
-    """Rows of settings that differ by so much, among seeds that differ by more."""
-    rng = np.random.RandomState(0)
-    level = 10 * rng.standard_normal(seeds)
-    return [
-        made_up_row(manifold=f"m{i}", seed=seed, error=level[seed] + effect + noise)
-        for i, effect in enumerate(effects)
-        for seed, noise in enumerate(rng.standard_normal(seeds))
-    ]
-
-
-@pytest.mark.parametrize("effect", [0.0, 0.4, 3.0])
-def test_whether_penalties_differ_is_friedmans_question(effect):
-    """For as many seeds as its limit needs, which five are not."""
-    rows = made_up_seeds([0, 0, 0, effect, -effect])
-    errors = [[*found.values()] for found in results.cases(rows, set()).values()]
-    expected = scipy.stats.friedmanchisquare(*errors).pvalue
-    assert float(results.alike(rows, set())) == pytest.approx(expected, abs=0.03)
-    nothing = made_up_row(control="none", seed=0, error=1e6)
-    assert results.alike([*rows, nothing], set()) == results.alike(rows, set())
-    assert results.alike(rows[:24], set()) == "", "two penalties have a difference"
-
-
-def test_the_summary_pools_what_has_as_many_seeds():
-    """Geometric means over settings, each against each of the same seed."""
-    import summary
-
-    errors = {"circle": (1, 4, 5), "torus": (9, 1, 5), "sphere": (1e9,)}
-    rows = [
-        made_up_row(manifold=manifold, seed=seed, error=error)
-        for manifold, found in errors.items()
-        for seed, error in enumerate(found)
-    ]
-    for control, factor in (("none", 4), ("l1", 4), ("permuted", 1)):
-        found = [factor * error for error in (3, 2, 5)]
-        rows += [
-            made_up_row(control=control, seed=seed, error=error)
-            for seed, error in enumerate(found)
-        ]
-    dense = [made_up_row(control="none", seed=0, error=0.5)]
-    line = summary.Line.of("task", rows, dense)
-    name, seeds, *shown, chance = line.cells()
-    assert line.verdict() == (True, True), "ahead in every seed"
-    assert (name, seeds) == ("task", "3")
-    assert shown[0] == "0.500"
-    assert [mean.split(" ± ")[0] for mean in shown[1:4]] == ["13.3", "6.67", "3.33"]
-    half, quarter = "-50 [-50, -50]", "-75 [-75, -75]"
-    assert shown[4:] == [half, quarter, half]
-    assert 0 < float(chance) <= 1
-    assert summary.spaced("HeadDirection") == "Head direction"
-    verdicts = 3 * [(True, True)] + 2 * [(False, False)] + [(True, False)]
-    assert summary.counted(verdicts) == (
-        "Geometry has the lower error in 4 of 6 lines, with an interval without zero in "
-        "3, and the higher in 2, with one in 0."
-    )
-
-
-def test_a_title_says_what_large_blocks_reach():
-    row = {"select": "recurrent", "sparsity": "0.98"}
-    zeros = {"rnn/kernel": 0.0, "rnn/recurrent_kernel": 0.9375, "total": 0.9}
-    short = row | {"zeros": json.dumps(zeros)}
-    assert results.missed([short, short]) == ["of which 93.8% are reached"]
-    assert results.missed([short | {"sparsity": "0.94"}]) == []
-    assert results.missed([short | {"sparsity": "0.9", "select": "kernels"}]) == []
-
-
-def test_controls_without_places_are_taken_from_another_table():
-    known = [
-        made_up_row(control=control, sparsity=sparsity, seed=seed, error=1.0)
-        for control in ("geometry", "none", "l1", "permuted")
-        for sparsity in (0.9, 0.95)
-        for seed in (0, 1)
-    ]
-    rows = [made_up_row(learned=True, sparsity=0.95, seed=1, error=1.0)]
-    found = results.placeless(known, rows, ["block", "sparsity"])
-    shown = [(row["control"], row["sparsity"], row["seed"]) for row in found]
-    assert shown == [("none", "0.95", "1"), ("l1", "0.95", "1")]
-
-
+@independent
 def test_the_front_holds_what_nothing_beats():
-    import search_geometry
+    from examples.experiments import search_geometry
 
     points = [(0.9, 3.0), (0.95, 2.0), (0.95, 4.0), (0.99, 5.0)]
     rows = [{"sparsity": s, "error": e} for s, e in points]
-    best = [(row["sparsity"], row["error"]) for row in search_geometry.front(rows)]
+    best = [(row["sparsity"], row["error"]) for row in search_geometry.find_front(rows)]
     assert best == [(0.95, 2.0), (0.99, 5.0)]
 
 
-@one_backend
+@independent
 def test_a_search_ends_in_a_front_and_goes_on(tmp_path, capsys):
-    import search_geometry
+    from examples.experiments import search_geometry
 
     small = ("--units", 8, "--epochs", 2, "--batches", 1, "--output", tmp_path)
     for trials in (1, 2):
@@ -491,8 +401,9 @@ def test_a_search_ends_in_a_front_and_goes_on(tmp_path, capsys):
     assert "error in degrees" in capsys.readouterr().out
 
 
+@independent
 def test_settings_are_plain_and_frozen():
-    one = task("Navigation")()
+    one = find_task("Navigation")()
     json.dumps(dataclasses.asdict(one))
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.units = 3

@@ -1,0 +1,1 @@
+"""Tutorials, one file each, and the package of experiments."""
