@@ -1,5 +1,6 @@
 """The README and the pages are code: they run, and say what the results say."""
 
+import inspect
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import keras_moduli as km
 from keras_moduli import inhibitors
 from keras_moduli.manifolds import _base as manifolds
+from keras_moduli.regularizers import Cost
 from tests.backends import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -61,3 +63,50 @@ def test_tables_hold_what_the_results_say(monkeypatch):
     for name, makers in fill_tables.PAGES.items():
         page = (ROOT / "docs" / name).read_text()
         assert fill_tables.fill(page, makers) == page, name
+
+
+def documented_arguments(value):
+    """The names under "Args:" of a docstring."""
+    text = inspect.getdoc(value) or ""
+    section = re.search(r"^Args:\n((?:[ ]{4}.*\n|\n)*)", text + "\n", re.M)
+    return re.findall(r"^ {4}\*{0,2}(\w+):", section[1], re.M) if section else []
+
+
+def public_objects():
+    for module in (km, *(getattr(km, name) for name in km.__all__)):
+        if inspect.ismodule(module):
+            for name in module.__all__:
+                value = getattr(module, name)
+                if inspect.isclass(value) or inspect.isfunction(value):
+                    yield f"{module.__name__}.{name}", value
+
+
+@pytest.mark.backend_independent
+def test_documented_arguments_are_those_of_the_signature():
+    """Also where options come from the fields of a `Cost`."""
+    seen = 0
+    for name, value in public_objects():
+        documented = documented_arguments(value)
+        parameters = inspect.signature(value).parameters
+        options = Cost.__dataclass_fields__ if "kwargs" in parameters else ()
+        seen += len(documented)
+        assert set(documented) <= {*parameters, *options}, name
+        if (
+            documented and "kwargs" not in documented
+        ):  # the private ones of `*args` and `**renamed` need no words
+            variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            named = {n for n, p in parameters.items() if p.kind not in variable}
+            assert named <= set(documented), name
+    assert seen > 150
+
+
+@pytest.mark.backend_independent
+def test_regularizer_shows_the_signature_that_it_takes():
+    parameters = inspect.signature(km.ModuliRegularizer).parameters
+    assert list(parameters)[:3] == ["manifold", "inhibitor", "strength"]
+    defaults = {name: p.default for name, p in parameters.items()}
+    assert km.ModuliRegularizer(**defaults).get_config() == (
+        km.ModuliRegularizer().get_config()
+    )
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dispersion'"):
+        km.ModuliRegularizer(dispersion=1.0)

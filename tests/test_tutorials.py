@@ -26,7 +26,11 @@ SAYS = {
         r"9[45]\.\d+%",
     ],
     "custom_training_loop": ["step 40: loss", "90.00%", "of waves not trained on"],
-    "fast_inference": ["rnn stays dense: .* too small to gain", "fast: MSE", "step 2:"],
+    "fast_inference": [
+        "rnn recurrent_kernel stays dense: .* too small to gain",
+        "fast: MSE",
+        "step 2:",
+    ],
     "learned_geometry": ["Drew the neurons", "embedding|rnn"],
     "transformer": ["bits per character", "stream"],
 }

@@ -73,8 +73,9 @@ def find_embeddings(model: keras.Model) -> list[NeuronEmbedding]:
 
     >>> import keras, keras_moduli as km
     >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])
-    >>> [tuple(e.embedding.shape) for e in km.layers.find_embeddings(model)]
-    [(8, 3)]
+    >>> (neurons,) = km.layers.find_embeddings(model)
+    >>> tuple(neurons.embedding.shape)
+    (8, 3)
     """
     regularizers = [find_regularizer(weight) for weight in model.weights]
     embeddings = [
