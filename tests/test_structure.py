@@ -2,8 +2,12 @@
 
 import ast
 import importlib
+import inspect
 import pathlib
 import pkgutil
+import re
+
+import pytest
 
 import keras_moduli as km
 from keras_moduli import inhibitors, pruning, schedules
@@ -11,6 +15,7 @@ from keras_moduli.manifolds._base import _registry as manifolds_registry
 from tests import cases
 
 ROOT = pathlib.Path(km.__file__).parent
+pytestmark = pytest.mark.backend_independent
 
 # A module may import what stands before it; the helpers with an underscore come first.
 ORDER = [
@@ -75,9 +80,92 @@ def test_no_backend_is_imported():
     assert importing == {"_backend.py"}
 
 
-def test_no_module_is_long():
-    for path in ROOT.rglob("*.py"):
-        assert len(path.read_text().splitlines()) <= 300, path
+# Likewise within the larger packages.
+INSIDE = {
+    "regularizers": "_cost _placement _rows _evaluation _moduli _controls",
+    "layers": "_embedding _placement _recurrent _wrapper",
+    "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
+    "regrowth _masks _rule _run _late _fit _keep_zeros _callback _lottery",
+    "sparse": "_blocks _orders _report _cost _plan _cells _layers converters _tree "
+    "_planner _convert _stream",
+    "report": "_sparsity _geometry",
+}
+
+
+def test_files_of_a_package_import_only_what_stands_before_them():
+    for package, files in INSIDE.items():
+        order = files.split()
+        present = {p.stem for p in (ROOT / package).iterdir()} - {
+            "__init__",
+            "__pycache__",
+        }
+        assert present == set(order), package
+        for path in (ROOT / package).rglob("*.py"):
+            if path == ROOT / package / "__init__.py":
+                continue
+            own = order.index(path.relative_to(ROOT / package).with_suffix("").parts[0])
+            for name in imports(path):
+                parts = name.split(".")
+                if parts[:2] == ["keras_moduli", package] and parts[2] in order:
+                    assert order.index(parts[2]) <= own, (path, name)
+
+
+def trees():
+    for path in sorted(ROOT.rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+
+
+def test_no_module_and_no_function_is_long():
+    for path, tree in trees():
+        assert len((ROOT / path).read_text().splitlines()) <= 300, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 50, (path, node.name)
+
+
+def test_only_one_file_asks_which_backend_runs():
+    for path, _ in trees():
+        asks = "backend.backend()" in (ROOT / path).read_text()
+        assert asks == (path == "_backend.py"), path
+
+
+def test_only_one_file_touches_what_keras_does_not_promise():
+    """No other takes an attribute with an underscore that is not defined here."""
+    defined, taken = {"_replace"}, []  # that of a named tuple
+    for path, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                defined.add(node.id)
+            elif isinstance(node, ast.Attribute):
+                if isinstance(node.ctx, ast.Store):
+                    defined.add(node.attr)
+                elif re.match("_[a-z]", node.attr):
+                    taken.append((path, node.attr))
+            elif isinstance(node, ast.ImportFrom) and node.module.startswith("keras.src"):
+                taken.append((path, node.module))
+    files = {path for path, name in taken if name not in defined}
+    assert files == {"_keras_private.py"}
+
+
+def test_nothing_concrete_is_overridden():
+    """Classes are abstract or final: a method of ours is defined once on each line."""
+    classes = {
+        value
+        for info in pkgutil.walk_packages(km.__path__, "keras_moduli.")
+        for value in vars(importlib.import_module(info.name)).values()
+        if isinstance(value, type) and value.__module__.startswith("keras_moduli")
+    }
+    assert len(classes) > 50
+    for cls in classes:
+        for name in vars(cls).keys() - {"__init__", "__repr__", "__str__"}:
+            base = next((b for b in cls.__mro__[1:] if name in vars(b)), object)
+            if not base.__module__.startswith("keras_moduli"):
+                continue
+            method = getattr(vars(base)[name], "__func__", vars(base)[name])
+            if inspect.isfunction(method) and not name.startswith("__"):
+                assert getattr(method, "__isabstractmethod__", False), (cls, name)
 
 
 def test_every_registered_object_has_a_case():

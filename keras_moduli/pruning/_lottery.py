@@ -36,8 +36,7 @@ def lottery_ticket(
     It tells what a mask is worth apart from the weights that it was found with. The zeros
     are held while the new model trains, by a constraint on each kernel; a copy that was
     saved and loaded again needs the callback `KeepZeros` for that. Learned positions of
-    neurons are taken over from the pruned model, so that the penalty prices its
-    connections as before; other weights (biases, norms) are fresh.
+    neurons are those of the pruned model; other weights (biases, norms) are fresh.
 
     Args:
         model: A pruned model: built, and such that Keras can save it.
@@ -65,26 +64,39 @@ def lottery_ticket(
     Source: Frankle and Carbin, "The lottery ticket hypothesis", 2019.
     """
     seed = _checks.seed("seed", seed)
+    masks = _find_masks(model, select)
+    ticket = _clone(model, seed)
+    if rewind is not None:
+        _rewind(ticket, rewind)
+    _copy_positions(model, ticket)
+    for i, mask in masks.items():
+        _hold(ticket.weights[i], mask)
+    return ticket
+
+
+def _find_masks(model: keras.Model, select: Select) -> dict[int, Any]:
+    """Returns what is not zero in each chosen weight, by its index."""
     indices = _find_indices(model, prunable_variables(model, select))
-    masks = [ops.convert_to_numpy(model.weights[i].value) != 0 for i in indices]
-    if all(mask.all() for mask in masks):
+    masks = {i: ops.convert_to_numpy(model.weights[i].value) != 0 for i in indices}
+    if all(mask.all() for mask in masks.values()):
         raise ValueError(
             f"Model {model.name!r} has no zeros that a ticket could keep. Prune it "
             "first, with `MagnitudePruning` in `fit`."
         )
-    ticket = _clone(model, seed)
-    if rewind is not None:
-        _rewind(ticket, rewind)
+    return masks
+
+
+def _copy_positions(model: keras.Model, ticket: keras.Model) -> None:
     for i in _find_indices(model, _geometry.list_embeddings(model)):
         # Through NumPy: on JAX two variables must not share a buffer that a step donates.
         ticket.weights[i].assign(ops.convert_to_numpy(model.weights[i].value))
-    for i, mask in zip(indices, masks, strict=True):
-        weight = ticket.weights[i]
-        # All zeros: initialized so, as in `MaskState.adopt_zeros`.
-        if mask.any():
-            weight.assign(ops.where(mask, weight.value, 0.0))
-            weight.constraint = _FixedMask(mask, weight.constraint)
-    return ticket
+
+
+def _hold(weight: Any, mask: Any) -> None:
+    # All zeros: initialized so, as in `MaskState.adopt_zeros`.
+    if mask.any():
+        weight.assign(ops.where(mask, weight.value, 0.0))
+        weight.constraint = _FixedMask(mask, weight.constraint)
 
 
 def _find_indices(model: keras.Model, variables: Sequence[Any]) -> list[int]:

@@ -34,6 +34,7 @@ class Cell(keras.layers.Layer, abc.ABC):
 
     gates = 1
     states = 1
+    has_state_bias = False  # besides that of the inputs, which is the projection's
 
     def __init__(
         self,
@@ -60,12 +61,17 @@ class Cell(keras.layers.Layer, abc.ABC):
         self.output_size = self.units
 
     def build(self, input_shape: tuple[int, ...]) -> None:
-        """Adds the blocks."""
+        """Adds the blocks, and the bias of the states if there is one."""
         if self.projection is not None and not self.projection.built:
             self.projection.build(input_shape)
         self.blocks = self.add_weight(
             shape=self.layout.shape, initializer="zeros", name="blocks"
         )
+        self.bias = None
+        if self.has_state_bias and self.use_bias:
+            self.bias = self.add_weight(
+                shape=(self.layout.columns,), initializer="zeros", name="bias"
+            )
 
     def call(self, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Returns the output and the next states."""
@@ -78,7 +84,10 @@ class Cell(keras.layers.Layer, abc.ABC):
 
     def constants(self, batch: Any) -> list[Tensor]:
         """Returns what `step` takes of the weights: once, for many steps."""
-        return [self.layout.operand(self.blocks, batch)]
+        operand = self.layout.operand(self.blocks, batch)
+        if self.bias is None:
+            return [operand]
+        return [operand, to_columns(ops.expand_dims(self.bias, 0), batch)]
 
     @abc.abstractmethod
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
@@ -143,22 +152,7 @@ class BlockSparseGRUCell(Cell):
     """
 
     gates = 3
-
-    def build(self, input_shape: tuple[int, ...]) -> None:
-        """Adds the blocks and the recurrent bias."""
-        super().build(input_shape)
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(self.layout.columns,), initializer="zeros", name="bias"
-            )
-
-    def constants(self, batch: Any) -> list[Tensor]:
-        """Returns the layout's operand and, if there is one, the bias."""
-        constants = super().constants(batch)
-        if self.bias is None:
-            return constants
-        return [*constants, to_columns(ops.expand_dims(self.bias, 0), batch)]
+    has_state_bias = True
 
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
         """Returns the next state."""

@@ -27,25 +27,21 @@ def sparsify(
 ) -> keras.Model:
     """Returns the same function as a pruned model, faster.
 
-    Recurrent and dense layers whose zeros fill blocks get kernels that hold the other
-    blocks only. The neurons of a recurrent layer are put in an order that brings
-    connected ones together, where that helps: along the manifold of its embedding, or by
-    reverse Cuthill–McKee (if scipy is there) if it has none. Layers for which that would
-    not be faster stay as they are; `keras_moduli.sparse.plan(model)` says which and why.
-
-    Works on `SimpleRNN`, `GRU`, `LSTM`, their Moduli forms, `Bidirectional` of these and
-    `Dense`, in Sequential and Functional models; other layers stay as they are. Prune
-    with `MagnitudePruning(structure=(16, 64))` to gain most.
+    `SimpleRNN`, `GRU`, `LSTM`, their Moduli forms, `Bidirectional` of these and `Dense`
+    get kernels that hold only the blocks that are not zero, in Sequential and Functional
+    models. Neurons are put in an order that brings connected ones together: along the
+    manifold of their embedding, or by reverse Cuthill–McKee (if scipy is there) without
+    one. What would not be faster stays as it is; `keras_moduli.sparse.plan(model)` says
+    what and why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most.
 
     Args:
         model: A built model, pruned.
-        plan: A `SparsePlan` of this model, which is executed as it is. If it is left out,
-            `keras_moduli.sparse.plan` makes one with the arguments below. A pair of
-            integers stands for `block`.
+        plan: A `SparsePlan` of this model, to be executed as it is. Without one,
+            `keras_moduli.sparse.plan` makes it by the other arguments. A pair: `block`.
         tolerance: How far the outputs of a sparse layer may be from those of the layer
             whose place it takes, for inputs of order 1. Checked for each.
-        block: (b, c), blocks of b inputs and c outputs for all layers; None to choose for
-            each, and to leave layers dense where none is faster.
+        block: (b, c), blocks of b inputs and c outputs for all layers; None to choose
+            for each layer, dense where none is faster.
         batch_size: Number of sequences that the model will be called on at once.
         exclude: Layers to leave alone: a name, a list of names as the rows of a plan have
             them, or a function of a layer. What is inside of such a layer is too.
@@ -55,9 +51,8 @@ def sparsify(
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If the model is not built, is a subclass of `keras.Model` that Keras
-            cannot clone, the plan is not one of this model, or a layer's outputs differ
-            by more than the tolerance.
+        ValueError: If the model is not built or cannot be cloned by Keras, the plan is
+            not one of this model, or outputs differ by more than the tolerance.
 
     Example:
 
@@ -65,29 +60,27 @@ def sparsify(
     >>> model = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(512)])
     >>> kernel = model.layers[0].cell.recurrent_kernel
     >>> _ = kernel.assign(np.kron(np.eye(16), np.ones((32, 32)) / 32))
-    >>> plan = km.sparse.plan(model)
-    >>> plan.rows[0].block
-    (32, 32)
-    >>> fast = km.sparsify(model, plan)
-    >>> x = np.ones((1, 5, 2), "float32")
-    >>> bool(np.allclose(fast.predict(x, verbose=0), model.predict(x, verbose=0)))
+    >>> fast = km.sparsify(model)
+    >>> fast.count_params() < model.count_params() / 10
     True
     """
+    settings = {"block": block, "batch_size": batch_size, "exclude": exclude}
+    return _execute(model, _choose_plan(model, plan, tolerance, **settings))
+
+
+def _choose_plan(
+    model: keras.Model, plan: Any, tolerance: float, **settings: Any
+) -> SparsePlan:
     _checks.built_model(model)
     if not isinstance(plan, SparsePlan):
-        plan = make_plan(
-            model,
-            _choose_block(plan, block),
-            batch_size=batch_size,
-            tolerance=tolerance,
-            exclude=exclude,
-        )
-    elif tolerance != 1e-5 or block is not None or batch_size != 1 or exclude:
+        settings["block"] = _choose_block(plan, settings["block"])
+        return make_plan(model, tolerance=tolerance, **settings)
+    if tolerance != 1e-5 or settings != {"block": None, "batch_size": 1, "exclude": ()}:
         raise ValueError(
             "A plan brings its block, batch_size, tolerance and exclude. Pass them to "
             "`km.sparse.plan`, and only the plan to `km.sparsify`."
         )
-    return _execute(model, plan)
+    return plan
 
 
 def _choose_block(first: Any, block: Any) -> Any:
