@@ -3,8 +3,8 @@
     python benchmarks/penalty_cost.py
 
 A step of `fit` of a recurrent layer with a penalty by distance over that with
-`keras.regularizers.L1`, 50 time steps, a batch of 32: fixed places on the torus, and
-places in R³ that are learned.
+`keras.regularizers.L1`, 50 time steps, a batch of 32: fixed positions on the torus,
+and positions in R³ that are learned.
 """
 
 import functools

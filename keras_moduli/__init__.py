@@ -1,7 +1,7 @@
 """Sparse recurrent networks for Keras 3, by geometry.
 
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
-`penalties` and `regularizers` make kernels pay and `layers` learn the places, `schedules`
+`penalties` and `regularizers` make kernels pay and `layers` learn positions, `schedules`
 and `pruning` remove what does not pay, `sparse` makes what is left fast, `report` shows
 what it is, `callbacks` move the geometry while a model trains, and `compression` makes
 small files of what is sparse.

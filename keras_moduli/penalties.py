@@ -55,7 +55,7 @@ def coefficients(
 
 
 def permute(coefficients: Tensor, seed: int) -> Tensor:
-    """Puts the same coefficients in random places: the permuted control.
+    """Puts the same coefficients at random connections: the permuted control.
 
     What a penalty gains over this control, it gains by geometry; the rest is the gain of
     an uneven penalty.
@@ -68,9 +68,9 @@ def permute(coefficients: Tensor, seed: int) -> Tensor:
         Tensor of shape (m, n), its m·n entries permuted.
     """
     shape = tuple(coefficients.shape)
-    places = np.random.RandomState(seed).permutation(shape[0] * shape[1])
-    places = places.astype("int32").reshape(shape)
-    return ops.take(ops.reshape(coefficients, (-1,)), places)
+    drawn = np.random.RandomState(seed).permutation(shape[0] * shape[1])
+    drawn = drawn.astype("int32").reshape(shape)
+    return ops.take(ops.reshape(coefficients, (-1,)), drawn)
 
 
 def communicability(kernel: Tensor) -> Tensor:
