@@ -11,15 +11,6 @@ import keras
 Variable = Any
 
 
-def peek_model(callback: keras.callbacks.Callback) -> Any:
-    """Returns the model of a callback without a write-back of its state.
-
-    On JAX, `callback.model` writes the state of the compiled step back to the variables,
-    before each step that asks for it.
-    """
-    return callback._model
-
-
 def get_sharding(variable: Variable) -> Any:
     """Returns how a variable is laid out over devices, for one that goes with it.
 

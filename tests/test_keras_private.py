@@ -22,14 +22,6 @@ def model():
     return network
 
 
-def test_peek_model_is_the_model_of_a_callback(model):
-    callback = keras.callbacks.Callback()
-    callback.set_model(model)
-    assert private.peek_model(callback) is model
-    # The public way is another one only where there is a state to write back.
-    assert isinstance(type(callback).model, property)
-
-
 def test_track_is_the_inverse_of_untrack(model):
     optimizer, variables = model.optimizer, list(model.optimizer.variables)
     chosen = variables[-2:]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_moduli as km
-from keras_moduli.pruning import prunable_variables, skipped
+from keras_moduli.pruning import list_skipped, prunable_variables
 from tests import cases
 from tests.backends import custom_loop, installed
 
@@ -143,7 +143,7 @@ def test_reasons_for_what_is_left_alone():
         "beta": "normalization",
         "kernel": "not trainable",
     }
-    rows = skipped(model, prunable_variables(model, "recurrent"))
+    rows = list_skipped(model, prunable_variables(model, "recurrent"))
     assert {row.reason for row in rows} >= {"not selected"}
     text = str(km.sparsity(model))
     assert "left alone, not trainable: 24 weights (dense/kernel)" in text

@@ -10,7 +10,7 @@ from keras_moduli.pruning._callback import MagnitudePruning
 from keras_moduli.pruning._keep_zeros import KeepZeros
 from keras_moduli.pruning._lottery import lottery_ticket
 from keras_moduli.pruning._ranking import magnitude_masks
-from keras_moduli.pruning._selection import Skipped, prunable_variables, skipped
+from keras_moduli.pruning._selection import Skipped, list_skipped, prunable_variables
 from keras_moduli.pruning._timeline import Timeline
 from keras_moduli.pruning.regrowth import SET, Regrowth, RigL
 from keras_moduli.pruning.scopes import erdos_renyi_kernel
@@ -28,12 +28,12 @@ __all__ = [
     "Timeline",
     "Weights",
     "erdos_renyi_kernel",
+    "list_skipped",
     "lottery_ticket",
     "magnitude_masks",
     "prunable_variables",
     "regrowth",
     "scopes",
     "scores",
-    "skipped",
     "structures",
 ]

@@ -151,10 +151,10 @@ def _make_matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool
     if pattern in _NAMED:
         return _NAMED[pattern]
     search = re.compile(pattern).search
-    return lambda v: any(map(search, (v.path, label(v.path, model))))
+    return lambda v: any(map(search, (v.path, shorten_path(v.path, model))))
 
 
-def label(path: str, model: keras.Model) -> str:
+def shorten_path(path: str, model: keras.Model) -> str:
     """Returns a path without what all repeat: the model, and a layer's own cell."""
     path = path.removeprefix(f"{model.name}/")
     return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)
@@ -168,7 +168,7 @@ def _describe_no_match(pattern: str, paths: list[str]) -> str:
     )
 
 
-def skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skipped, ...]:
+def list_skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skipped, ...]:
     """Returns the weights of a model that are not among the chosen, with the reasons.
 
     Args:

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._table import draw_table
-from keras_moduli.pruning._selection import label
+from keras_moduli.pruning._selection import shorten_path
 from keras_moduli.regularizers import find_regularizer
 
 
@@ -125,7 +125,9 @@ def geometry(model: keras.Model) -> GeometryReport:
             f"There is no weight of model {model.name!r} with a geometry. Use "
             "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
         )
-    return GeometryReport(tuple(_describe(v, label(v.path, model)) for v in chosen))
+    return GeometryReport(
+        tuple(_describe(v, shorten_path(v.path, model)) for v in chosen)
+    )
 
 
 def _describe(variable: Any, label: str) -> GeometryRow:

@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_moduli._table import draw_table
-from keras_moduli.pruning import Skipped, prunable_variables, skipped
-from keras_moduli.pruning._selection import Select, label
+from keras_moduli.pruning import Skipped, list_skipped, prunable_variables
+from keras_moduli.pruning._selection import Select, shorten_path
 from keras_moduli.regularizers import find_regularizer
 
 
@@ -125,9 +125,10 @@ def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
     8
     """
     variables = prunable_variables(model, select)
-    rows = tuple(_describe(v, label(v.path, model)) for v in variables)
+    rows = tuple(_describe(v, shorten_path(v.path, model)) for v in variables)
     left = tuple(
-        row._replace(label=label(row.path, model)) for row in skipped(model, variables)
+        row._replace(label=shorten_path(row.path, model))
+        for row in list_skipped(model, variables)
     )
     return SparsityReport(rows, left)
 
