@@ -1,4 +1,7 @@
-"""How each kind of layer becomes a fast one: one file for each kind."""
+"""How each kind of layer becomes a fast one: one file for each kind, found by itself."""
+
+import importlib
+import pkgutil
 
 from keras_moduli.sparse.converters._base import (
     Converter,
@@ -9,17 +12,9 @@ from keras_moduli.sparse.converters._base import (
     register_converter,
     to_array,
 )
-from keras_moduli.sparse.converters._dense import DenseConverter
-from keras_moduli.sparse.converters._gru import GRUConverter
-from keras_moduli.sparse.converters._lstm import LSTMConverter
-from keras_moduli.sparse.converters._simple_rnn import SimpleRNNConverter
 
 __all__ = [
     "Converter",
-    "DenseConverter",
-    "GRUConverter",
-    "LSTMConverter",
-    "SimpleRNNConverter",
     "find_converter",
     "list_kernels",
     "name_kind",
@@ -27,3 +22,6 @@ __all__ = [
     "register_converter",
     "to_array",
 ]
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")  # where it registers itself
