@@ -132,7 +132,7 @@ class ModuliSimpleRNNCell(_Cell, keras.layers.SimpleRNNCell):
 
     Args:
         units: Number of neurons.
-        **kwargs: Arguments of `LearnedGeometry` and of Keras's cell.
+        **kwargs: Arguments of `ModuliSimpleRNN` and `keras.layers.SimpleRNNCell`.
 
     Example:
 
@@ -150,7 +150,7 @@ class ModuliGRUCell(_Cell, keras.layers.GRUCell):
 
     Args:
         units: Number of neurons.
-        **kwargs: Arguments of `LearnedGeometry` and of Keras's cell.
+        **kwargs: Other arguments of `ModuliGRU` and of `keras.layers.GRUCell`.
     """
 
     gates = 3
@@ -162,7 +162,7 @@ class ModuliLSTMCell(_Cell, keras.layers.LSTMCell):
 
     Args:
         units: Number of neurons.
-        **kwargs: Arguments of `LearnedGeometry` and of Keras's cell.
+        **kwargs: Other arguments of `ModuliLSTM` and of `keras.layers.LSTMCell`.
     """
 
     gates = 4
@@ -172,9 +172,25 @@ class ModuliLSTMCell(_Cell, keras.layers.LSTMCell):
 class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
     """`keras.layers.SimpleRNN` whose neurons learn their positions on a manifold.
 
+    Besides what Keras's layer computes, the recurrent kernel w (n, n) adds to the loss
+
+        strength · [ Σⱼₖ f(d(xⱼ, xₖ))·|wⱼₖ| + dispersion·f(r)·(Σ |w|)·D ]
+
+    where x are the rows of the weight `embedding`, d is the geodesic distance, and D
+    keeps connected neurons apart, as `LearnedGeometry` says.
+
     Args:
-        units: Number of neurons.
-        **kwargs: Arguments of `LearnedGeometry` and of Keras's layer.
+        units: n, the number of neurons.
+        manifold: Where they live: a name or a `Manifold`; `"euclidean"` by default.
+        inhibitor: f: a name or an `Inhibitor`; `"diffusion"` by default.
+        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        dispersion: Factor of the repulsion, at least 0; 3 by default.
+        embedding: A `NeuronEmbedding` to share with other layers, with its manifold.
+        **kwargs: Other arguments of `LearnedGeometry` and of `keras.layers.SimpleRNN`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range, or `manifold` is not that of `embedding`.
 
     Example:
 
@@ -183,6 +199,8 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
     >>> layer.build((None, 10, 4))
     >>> tuple(layer.embedding.shape)
     (32, 2)
+
+    Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
 
     gates = 1
@@ -192,9 +210,36 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
 class ModuliGRU(_Layer, keras.layers.GRU):
     """`keras.layers.GRU` whose neurons learn their positions on a manifold.
 
+    Besides what Keras's layer computes, the recurrent kernel w (n, 3·n), whose gates
+    share positions, adds to the loss
+
+        strength · [ Σⱼₖ f(d(xⱼ, xₖ))·|wⱼₖ| + dispersion·f(r)·(Σ |w|)·D ]
+
+    where x are the rows of the weight `embedding`, d is the geodesic distance, and D
+    keeps connected neurons apart, as `LearnedGeometry` says.
+
     Args:
-        units: Number of neurons.
-        **kwargs: Arguments of `LearnedGeometry` and of Keras's layer.
+        units: n, the number of neurons.
+        manifold: Where they live: a name or a `Manifold`; `"euclidean"` by default.
+        inhibitor: f: a name or an `Inhibitor`; `"diffusion"` by default.
+        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        dispersion: Factor of the repulsion, at least 0; 3 by default.
+        embedding: A `NeuronEmbedding` to share with other layers, with its manifold.
+        **kwargs: Other arguments of `LearnedGeometry` and of `keras.layers.GRU`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range, or `manifold` is not that of `embedding`.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> layer = km.layers.ModuliGRU(32, manifold="torus", strength=1e-3)
+    >>> layer.build((None, 10, 4))
+    >>> tuple(layer.embedding.shape)
+    (32, 2)
+
+    Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
 
     gates = 3
@@ -204,9 +249,36 @@ class ModuliGRU(_Layer, keras.layers.GRU):
 class ModuliLSTM(_Layer, keras.layers.LSTM):
     """`keras.layers.LSTM` whose neurons learn their positions on a manifold.
 
+    Besides what Keras's layer computes, the recurrent kernel w (n, 4·n), whose gates
+    share positions, adds to the loss
+
+        strength · [ Σⱼₖ f(d(xⱼ, xₖ))·|wⱼₖ| + dispersion·f(r)·(Σ |w|)·D ]
+
+    where x are the rows of the weight `embedding`, d is the geodesic distance, and D
+    keeps connected neurons apart, as `LearnedGeometry` says.
+
     Args:
-        units: Number of neurons.
-        **kwargs: Arguments of `LearnedGeometry` and of Keras's layer.
+        units: n, the number of neurons.
+        manifold: Where they live: a name or a `Manifold`; `"euclidean"` by default.
+        inhibitor: f: a name or an `Inhibitor`; `"diffusion"` by default.
+        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        dispersion: Factor of the repulsion, at least 0; 3 by default.
+        embedding: A `NeuronEmbedding` to share with other layers, with its manifold.
+        **kwargs: Other arguments of `LearnedGeometry` and of `keras.layers.LSTM`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range, or `manifold` is not that of `embedding`.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> layer = km.layers.ModuliLSTM(32, manifold="torus", strength=1e-3)
+    >>> layer.build((None, 10, 4))
+    >>> tuple(layer.embedding.shape)
+    (32, 2)
+
+    Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
 
     gates = 4
