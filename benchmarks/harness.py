@@ -141,7 +141,7 @@ def ratio(times: dict[str, list[float]], over: str, under: str) -> float:
 
 
 def epoch_seconds(model: Any, *data: Any, epochs: int, callbacks: Any = ()) -> float:
-    """The median time of an epoch of `fit`, what callbacks do at its begin included.
+    """The median time of an epoch of `fit`, what callbacks do at its start included.
 
     Args:
         model: A compiled Keras model.

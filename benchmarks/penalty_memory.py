@@ -3,8 +3,8 @@
     python benchmarks/penalty_memory.py
 
 Value and gradient of a penalty on a square kernel: `keras.regularizers.L1`, by distance
-on the torus, and with places in R³ that are learned. Each in a process of its own, whose
-peak is all its resident memory, the backend's included. Draws `--picture`.
+on the torus, and with positions in R³ that are learned. Each in a process of its own,
+whose peak is all its resident memory, the backend's included. Draws `--picture`.
 """
 
 import multiprocessing

@@ -26,13 +26,13 @@ def builds_inside_step() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def pairs_of_a_block() -> int:
+def count_pairs_of_a_block() -> int:
     """Returns how many pairs of neurons are computed at once, where all are too many."""
     is_torch = keras.backend.backend() == "torch"
     return _PAIRS_OF_A_TORCH_BLOCK if is_torch else _PAIRS_OF_A_BLOCK
 
 
-def outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
+def compute_outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
     """Computes a value at once, also while a step is being compiled.
 
     Inside of the trace of a compiled step, what is computed becomes a part of that step.
@@ -42,7 +42,7 @@ def outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
         return thread.submit(function, *arguments).result()
 
 
-def constant(array: Any) -> Any:
+def make_constant(array: Any) -> Any:
     """An array as steps take it best: on PyTorch, which is eager, converted only once."""
     return ops.convert_to_tensor(array) if keras.backend.backend() == "torch" else array
 

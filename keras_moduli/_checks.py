@@ -3,6 +3,7 @@
 import math
 import numbers
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -87,6 +88,11 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
             f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
         )
     return str(value)
+
+
+def optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
+    """`value` as another check returns it, or None as it is."""
+    return None if value is None else check(name, value)
 
 
 def built_model(value: Any) -> keras.Model:

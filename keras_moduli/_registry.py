@@ -21,7 +21,7 @@ class Configuration:
     def get_config(self) -> dict[str, Any]:
         """The fields as plain Python values, for `keras.saving`."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return {field.name: _plain(getattr(self, field.name)) for field in fields}
+        return {field.name: _make_plain(getattr(self, field.name)) for field in fields}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -34,11 +34,11 @@ class Configuration:
             object.__setattr__(self, name, value)
 
 
-def _plain(value: Any) -> Any:
+def _make_plain(value: Any) -> Any:
     if isinstance(value, Configuration):
         return keras.saving.serialize_keras_object(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_make_plain(item) for item in value]
     return value
 
 
@@ -111,7 +111,7 @@ class Registry(Generic[T]):
                 f"{self.base.__name__} instance."
             )
         cls = self.classes[name]
-        if missing := _required(cls):
+        if missing := _list_required(cls):
             raise ValueError(
                 f"The {self.kind} {name!r} has no defaults. Pass an instance, such as "
                 f"{cls.__name__}({', '.join(f'{field}=...' for field in missing)})."
@@ -123,16 +123,16 @@ class Registry(Generic[T]):
             is_class = isinstance(value, type) and issubclass(value, self.base)
             hint = f" Did you mean {value.__name__}(...)?" if is_class else ""
             came = value.__name__ if is_class else f"{value!r}"
-            also = self.also and f", or {self.also}"
+            last = f"its config, or {self.also}" if self.also else "or its config"
             raise TypeError(
                 f"`{self.kind}` must be a name from {self.names()}, a "
-                f"{self.base.__name__} instance, or its config{also}.{hint} Received: "
+                f"{self.base.__name__} instance, {last}.{hint} Received: "
                 f"{came} (of type {type(value).__name__})"
             )
         return value
 
 
-def _required(cls: type) -> list[str]:
+def _list_required(cls: type) -> list[str]:
     missing = dataclasses.MISSING
     return [
         field.name

@@ -9,7 +9,9 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks, _keras_private, penalties, schedules
+from keras_moduli._registry import PACKAGE
 from keras_moduli.layers import NeuronEmbedding, find_embeddings
+from keras_moduli.layers._embedding import holds_positions
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.report import geometry
 
@@ -36,11 +38,22 @@ def embedding_optimizer(
     >>> model.compile(km.embedding_optimizer("adamw", 0.05), "mse")
     """
     rate = _checks.positive("learning_rate", learning_rate)
-    learned = {".*/embedding": keras.optimizers.Adam(rate, name="embedding_adam")}
+    adam = keras.optimizers.Adam(rate, name="embedding_adam")
     default = keras.optimizers.get(optimizer)
-    return keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(default, learned)
-    )
+    return keras.optimizers.MultiOptimizer(_EmbeddingMap(default, {_POSITIONS: adam}))
+
+
+_POSITIONS = "positions"
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class _EmbeddingMap(keras.optimizers.OptimizerMap):
+    """Knows the weights that hold positions for what they are, whatever their names."""
+
+    def __call__(self, variable: Any) -> keras.optimizers.Optimizer:
+        if holds_positions(variable):
+            return self[_POSITIONS]
+        return self.default_optimizer
 
 
 class GeometrySchedule(keras.callbacks.Callback):

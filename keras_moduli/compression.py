@@ -38,7 +38,7 @@ def save_compressed(
         The size of the file in bytes.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If the path does not end in `.keras`, or the model is not built.
 
     Example:
@@ -87,15 +87,17 @@ def _repack(plain: Path, packed: Path, include_optimizer: bool) -> None:
         for name in source.namelist():
             data = source.read(name)
             if not include_optimizer and name in (_CONFIG, _WEIGHTS):
-                data = (_uncompiled if name == _CONFIG else _without_optimizer)(data)
+                data = (_strip_compile_config if name == _CONFIG else _strip_optimizer)(
+                    data
+                )
             target.writestr(name, data)
 
 
-def _uncompiled(config: bytes) -> bytes:
+def _strip_compile_config(config: bytes) -> bytes:
     return json.dumps(json.loads(config) | {"compile_config": None}).encode()
 
 
-def _without_optimizer(weights: bytes) -> bytes:
+def _strip_optimizer(weights: bytes) -> bytes:
     file = io.BytesIO()
     with h5py.File(io.BytesIO(weights), "r") as source, h5py.File(file, "w") as target:
         target.attrs.update(source.attrs)

@@ -12,7 +12,7 @@ from keras import ops
 
 import keras_moduli as km
 from keras_moduli import numerics, penalties
-from keras_moduli.layers import find_embeddings
+from keras_moduli.layers import NeuronEmbedding, find_embeddings
 from tests.backends import CURRENT
 from tests.cases import MANIFOLDS
 
@@ -65,7 +65,7 @@ class Watch(keras.callbacks.Callback):
      lambda: km.embedding_optimizer("adamw", 0.05)],
     ids=["adam", "sgd", "momentum", "embedding_optimizer"],
 )  # fmt: skip
-def test_frozen_places_do_not_move_and_weights_do(optimizer):
+def test_frozen_positions_do_not_move_and_weights_do(optimizer):
     model = build(optimizer() if callable(optimizer) else optimizer)
     watch = Watch(points)
     kernels = Watch(
@@ -87,7 +87,7 @@ def test_schedule_needs_a_built_model():
         fit(model, km.GeometrySchedule(freeze=1), epochs=1)
 
 
-def test_weight_decay_of_frozen_places_is_told():
+def test_weight_decay_of_frozen_positions_is_told():
     with pytest.warns(UserWarning, match="embedding_optimizer"):
         fit(build("adamw"), km.GeometrySchedule(freeze=1), epochs=2)
 
@@ -104,7 +104,7 @@ def test_strength_ramps_without_a_new_compilation():
     assert all(function is functions.seen[0] for function in functions.seen)
 
 
-def test_embedding_optimizer_gives_places_their_own_rate():
+def test_embedding_optimizer_gives_positions_their_own_rate():
     slow, fast = (
         build(km.embedding_optimizer("adam", 1e-4)),
         build(km.embedding_optimizer("adam", 1e-1)),
@@ -115,6 +115,33 @@ def test_embedding_optimizer_gives_places_their_own_rate():
         fit(model, epochs=1)
         moves.append(np.abs(points(model) - before).mean())
     assert moves[1] > 100 * moves[0]
+
+
+class Patches(keras.layers.Layer):
+    """Has a weight that is called like the one which holds positions."""
+
+    def build(self, shape):
+        self.embedding = self.add_weight(shape=(2, 2), name="embedding")
+
+    def call(self, x):
+        return x @ self.embedding
+
+
+def test_embedding_optimizer_knows_positions_for_what_they_are(tmp_path):
+    """Not by a name: others have that too, and in files of 0.1.0 it is another."""
+    inputs = keras.Input((5, 2))
+    old = km.layers.ModuliGRU(4, embedding=NeuronEmbedding(weight_name="points"))
+    wrapped = km.layers.Moduli(keras.layers.Dense(3))
+    model = keras.Model(inputs, wrapped(old(Patches()(inputs))))
+    optimizer = km.embedding_optimizer("sgd", 0.05)
+    config = keras.saving.serialize_keras_object(optimizer)
+    for each in (optimizer, keras.saving.deserialize_keras_object(config)):
+        each.build(model.trainable_variables)
+        adam, other = each.optimizers
+        assert adam.name == "embedding_adam"
+        chosen = {id(v) for v in adam._trainable_variables}
+        assert chosen == {id(e.embedding) for e in find_embeddings(model)}
+        assert len(other._trainable_variables) == len(model.trainable_variables) - 3
 
 
 def test_pruning_under_the_embedding_optimizer():
@@ -157,9 +184,9 @@ def brute_force_best_swap(a, c):
 def test_swaps_end_where_no_swap_helps(n, seed):
     rng = np.random.RandomState(seed)
     a, c = rng.uniform(size=(2, n, n))
-    places = penalties.swap_neurons(a, c, sweeps=100)
-    assert sorted(places) == list(range(n))
-    moved = c[places][:, places]
+    positions = penalties.swap_neurons(a, c, sweeps=100)
+    assert sorted(positions) == list(range(n))
+    moved = c[positions][:, positions]
     assert (a * moved).sum() <= (a * c).sum() + 1e-12
     assert brute_force_best_swap(a, moved) >= -1e-9
 
@@ -169,8 +196,11 @@ def test_swaps_find_a_hidden_permutation():
     d = ops.convert_to_numpy(torus.pairwise(torus.sample(40).astype("float32")))
     hidden = np.random.RandomState(1).permutation(40)
     weights = np.exp(-(d[hidden][:, hidden] ** 2))
-    places = penalties.swap_neurons(weights, d**2, sweeps=100)
-    before, after = (weights * d**2).sum(), (weights * d[places][:, places] ** 2).sum()
+    positions = penalties.swap_neurons(weights, d**2, sweeps=100)
+    before, after = (
+        (weights * d**2).sum(),
+        (weights * d[positions][:, positions] ** 2).sum(),
+    )
     perfect = (np.exp(-(d**2)) * d**2).sum()
     assert after < perfect + 0.2 * (before - perfect)
 

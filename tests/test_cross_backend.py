@@ -25,7 +25,7 @@ def test_saved_here_and_loaded_there(tmp_path):
             a, b = loading["loaded"][here][name], saved[name]
             assert_close(a["predictions"], b["predictions"], atol=1e-5, **told)
             assert_close(a["losses"], b["losses"], rtol=rtol, **told)
-        for a, b in zip(loading["places"], saved["places"], strict=True):
+        for a, b in zip(loading["positions"], saved["positions"], strict=True):
             assert_close(a, b, atol=1e-4, **told)
         for name, penalty in saved["penalties"].items():
             same = pytest.approx(penalty, rel=1e-6)

@@ -56,6 +56,17 @@ def test_files_that_pages_point_to_exist():
 
 
 @pytest.mark.backend_independent
+def test_files_that_the_guide_for_contributors_names_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    names = re.findall(r"`([\w/]+\.py)`", text)
+    assert len(names) > 8
+    for name in names:
+        assert any((ROOT / folder / name).exists() for folder in (".", "keras_moduli")), (
+            name
+        )
+
+
+@pytest.mark.backend_independent
 def test_tables_hold_what_the_results_say(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "docs")
     import fill_tables

@@ -202,7 +202,7 @@ def test_a_title_says_what_large_blocks_reach():
     assert tables.describe_shortfall([kernels]) == []
 
 
-def test_controls_without_places_are_taken_from_another_table():
+def test_controls_without_positions_are_taken_from_another_table():
     known = [
         made_up_row(control=control, sparsity=sparsity, seed=seed, error=1.0)
         for control in ("geometry", "none", "l1", "permuted")

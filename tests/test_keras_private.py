@@ -107,7 +107,9 @@ def test_outside_of_trace_has_values_while_a_model_is_traced():
     class Look(keras.layers.Layer):
         def call(self, x):
             value = keras.ops.convert_to_numpy
-            seen.append(_backend.outside_of_trace(lambda: value(keras.ops.ones(3) + 1)))
+            seen.append(
+                _backend.compute_outside_of_trace(lambda: value(keras.ops.ones(3) + 1))
+            )
             return x
 
     keras.Model(x := keras.Input((2,)), Look()(x))

@@ -41,7 +41,7 @@ def array(value):
 
 
 def assert_same(other, network):
-    """Both predict the same, cost the same and have their neurons in the same places."""
+    """Both predict the same, cost the same and have the same positions."""
     np.testing.assert_allclose(array(other(X)), array(network(X)), atol=1e-6)
     np.testing.assert_allclose(losses(other), losses(network), rtol=1e-6)
     for a, b in zip(positions(other), positions(network), strict=True):

@@ -328,3 +328,16 @@ def test_the_cost_model_is_what_plans_follow():
     assert row.speed == km.sparse.CostModel(BLOCK, 8).estimate_speed(row.layout)
     assert row.density == row.layout.density
     assert X.shape[-1] < BLOCK[0]
+
+
+def test_layers_that_are_block_sparse_already_stay_and_say_so():
+    model = keras.Sequential(
+        [keras.Input((6, 5)), K.GRU(UNITS, return_sequences=True), K.Dense(UNITS)]
+    )
+    fast = km.sparsify(model, BLOCK)
+    plan = km.sparse.plan(fast)
+    assert {row.reason for row in plan.rows} == {"its layer is block-sparse already"}
+    assert [row.name for row in plan.rows] == ["recurrent_blocks", "kernel", "blocks"]
+    again = km.sparsify(fast, plan)
+    for a, b in zip(again.get_weights(), fast.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

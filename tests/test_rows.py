@@ -23,7 +23,7 @@ def by_rows(monkeypatch):
 
     def limit(pairs, block=80):
         monkeypatch.setattr(_evaluation, "MOST_PAIRS", pairs)
-        monkeypatch.setattr(_backend, "pairs_of_a_block", lambda: block)
+        monkeypatch.setattr(_backend, "count_pairs_of_a_block", lambda: block)
 
     return limit
 
@@ -169,3 +169,13 @@ def test_pairs_are_never_held_at_once(by_rows, make):
     Watched.pairs.clear()
     model.fit(np.zeros((1, 2, 1)), np.zeros((1, units)), verbose=0)
     assert 0 < max(Watched.pairs) <= 1000
+
+
+@pytest.mark.parametrize("option", [{}, {"permute_seed": 1}, {"communicability": True}])
+def test_nothing_of_the_size_of_all_pairs_is_kept(by_rows, option):
+    by_rows(50)
+    regularizer = km.ModuliRegularizer(**option)
+    regularizer(np.ones((8, 8), "float32"))
+    assert not regularizer._constants
+    regularizer(np.ones((7, 7), "float32"))
+    assert len(regularizer._constants) == 1

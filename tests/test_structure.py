@@ -149,6 +149,19 @@ def test_only_one_file_touches_what_keras_does_not_promise():
     assert files == {"_keras_private.py"}
 
 
+def test_what_the_outside_files_offer_is_used():
+    for file in ("_backend.py", "_keras_private.py"):
+        functions = re.findall(r"^def ([a-z]\w+)", (ROOT / file).read_text(), re.M)
+        assert functions
+        for function in functions:
+            users = [
+                path
+                for path, _ in trees()
+                if f".{function}(" in (ROOT / path).read_text() and path != file
+            ]
+            assert users, (file, function)
+
+
 def test_nothing_concrete_is_overridden():
     """Classes are abstract or final: a method of ours is defined once on each line."""
     classes = {

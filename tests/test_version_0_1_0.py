@@ -26,7 +26,7 @@ def loaded(kind, backend):
 
 
 def costs(losses):
-    """Losses without the zeros that stand for places whose kernels all learn."""
+    """Losses without the zeros that stand for positions whose kernels all learn."""
     values = [float(keras.ops.convert_to_numpy(loss)) for loss in losses]
     return [value for value in values if value]
 

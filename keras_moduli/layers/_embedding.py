@@ -36,7 +36,7 @@ class NeuronEmbedding(keras.layers.Layer):
         initializer: A Keras initializer to use instead, or its name. What it returns is
             projected to the manifold.
         trainable: Whether the positions are learned. A `FiniteMetric` cannot be.
-        weight_name: Name of the weight, by which optimizers may select it.
+        weight_name: Name of the weight, the last part of its path.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:
@@ -91,9 +91,9 @@ class NeuronEmbedding(keras.layers.Layer):
         )
         # 1 while the positions learn, 0 while they are frozen: a weight, so that a
         # callback can change it without a new compilation.
-        self.plasticity = self._constant_weight("plasticity")
+        self.plasticity = self._add_constant("plasticity")
         # How much of the strength is in force, for ramps.
-        self.ramp = self._constant_weight("ramp")
+        self.ramp = self._add_constant("ramp")
         self.embedding.regularizer = _FrozenKernels()
 
     def build_for(self, units: int) -> None:
@@ -141,7 +141,7 @@ class NeuronEmbedding(keras.layers.Layer):
             return ops.convert_to_tensor(points.astype(np.float32))
         return self.manifold.project(self.initializer(shape, dtype=dtype))
 
-    def _constant_weight(self, name: str) -> Any:
+    def _add_constant(self, name: str) -> Any:
         return self.add_weight(
             name=name,
             shape=(),
@@ -180,6 +180,11 @@ class _OnManifold(keras.constraints.Constraint):
 
     def get_config(self) -> dict[str, Any]:
         return {"manifold": keras.saving.serialize_keras_object(self.manifold)}
+
+
+def holds_positions(variable: Any) -> bool:
+    """Whether a variable is the weight of a `NeuronEmbedding`."""
+    return isinstance(getattr(variable, "constraint", None), _OnManifold)
 
 
 def get_embedding(name: str, value: Any) -> NeuronEmbedding | None:

@@ -24,8 +24,8 @@ from keras_moduli.regularizers import Cost
 from keras_moduli.regularizers._cost import take_options
 
 _ROLES = ("input", "output", "query", "value")
-# Options of a cost that follow from each kernel.
-_OF_A_KERNEL = ("gates", "input_axes")
+# Options of a cost that follow from each kernel, and those of recurrent kernels alone.
+_OF_A_KERNEL = ("gates", "input_axes", "communicability", "permute_seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,6 @@ class Moduli(keras.layers.Wrapper):
         power: Power of |w|, an integer of at least 1; 1 by default.
         reduction: `"sum"`, the default, or `"mean"` over the entries of each kernel.
         dispersion: At least 0, as in `LearnedGeometry`; 3 by default.
-        permute_seed: The permuted control, as in `LearnedGeometry`.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:

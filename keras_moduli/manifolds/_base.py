@@ -165,7 +165,7 @@ class Manifold(Configuration, abc.ABC):
             Quantile of the distances among 512 samples.
         """
         density = _checks.fraction("density", density)
-        return float(np.quantile(_sampled_distances(self), density))
+        return float(np.quantile(_sample_distances(self), density))
 
     def _check_shape(self, name: str, points: Any) -> None:
         if not points.shape or points.shape[-1] != self.ambient_dim:
@@ -184,7 +184,7 @@ class Manifold(Configuration, abc.ABC):
 
 
 @functools.lru_cache(maxsize=64)
-def _sampled_distances(manifold: Manifold) -> Array:
+def _sample_distances(manifold: Manifold) -> Array:
     points = manifold.sample(512).astype(np.float32)
     table = ops.convert_to_numpy(manifold.pairwise(points))
     return table[np.triu_indices(len(points), 1)].astype(np.float64)

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -45,6 +44,7 @@ class Cost(Configuration):
     repulsion = 0.0  # dispersion · f(r); no field
 
     def __post_init__(self) -> None:
+        optional = _checks.optional
         at_least_1 = functools.partial(_checks.integer, minimum=1)
         self._set(
             manifold=manifolds.get(self.manifold),
@@ -77,7 +77,7 @@ class Cost(Configuration):
         if columns % self.gates:
             raise ValueError(
                 f"A kernel of shape {shape} cannot be divided into gates={self.gates} "
-                f"gates: its {columns} outputs are no multiple of {self.gates}."
+                f"gates: its {columns} outputs are not a multiple of {self.gates}."
             )
         layout = KernelLayout(inputs, self.gates, columns // self.gates)
         if layout.inputs != layout.outputs and square:
@@ -112,11 +112,6 @@ def take_options(arguments: dict[str, Any], *known: str) -> dict[str, Any]:
     """
     names = [name for name in OPTIONS if name in arguments and name not in known]
     return {name: arguments.pop(name) for name in names}
-
-
-def optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
-    """Returns a checked value, or None as it is."""
-    return None if value is None else check(name, value)
 
 
 def _count_input_axes(shape: tuple[int, ...], input_axes: int | None) -> int:

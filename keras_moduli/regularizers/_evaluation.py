@@ -62,7 +62,7 @@ def is_large(cost: Cost, layout: KernelLayout) -> bool:
     """Whether all coefficients of a kernel are too many to be held at once."""
     # The two that need them all are controls and O(n³) in time.
     at_once = cost.permute_seed is not None or cost.communicability
-    return not at_once and _are_many(layout.inputs * layout.outputs)
+    return not at_once and are_many(layout)
 
 
 def compute_squares(cost: Cost, positions: Positions, dtype: str) -> Tensor:
@@ -79,8 +79,9 @@ def price(cost: Cost, squares: Tensor) -> Tensor:
     return penalties.permute(costs, cost.permute_seed)
 
 
-def _are_many(pairs: int) -> bool:
-    return pairs > MOST_PAIRS
+def are_many(layout: KernelLayout) -> bool:
+    """Whether a kernel connects too many pairs of neurons to keep anything of each."""
+    return layout.inputs * layout.outputs > MOST_PAIRS
 
 
 def _convert(positions: Positions, dtype: str) -> tuple[Tensor, Tensor]:
@@ -111,7 +112,7 @@ def _evaluate_by_rows(
     penalty = _attract_by_rows(cost, kernel, layout, scale, x, y)
     if positions.learned:
         # Differentiable by the positions too, in a sum of its own.
-        moving = scale * sum_rows(_block_cost(cost, layout), [kernel], [x], y)
+        moving = scale * sum_rows(_make_block_cost(cost, layout), [kernel], [x], y)
         penalty = penalty + moving - ops.stop_gradient(moving)
     if cost.repulsion:
         penalty = penalty + _repel(cost, kernel, layout, positions)
@@ -139,7 +140,7 @@ def _attract_by_rows(
     return total
 
 
-def _block_cost(cost: Cost, layout: KernelLayout) -> Callable[..., Tensor]:
+def _make_block_cost(cost: Cost, layout: KernelLayout) -> Callable[..., Tensor]:
     def compute_cost(kernel: Tensor, x: Tensor, y: Tensor) -> Tensor:
         costs = penalties.coefficients(cost.manifold, cost.inhibitor, x, y)
         return penalties.penalty(_split_gates(kernel, layout), costs, cost.power)
@@ -209,7 +210,7 @@ def _disperse(
 
     if squares is not None:
         total = penalties.repulsion(squares, counts, counts)
-    elif _are_many(x.shape[0] ** 2):
+    elif x.shape[0] ** 2 > MOST_PAIRS:
         total = sum_rows(repel_rows, [counts], [x], x)
     else:
         total = repel_rows(counts, x, x)

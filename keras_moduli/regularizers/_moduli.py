@@ -14,9 +14,9 @@ from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers._cost import OPTIONS, Cost, KernelLayout
 from keras_moduli.regularizers._evaluation import (
+    are_many,
     compute_squares,
     evaluate,
-    is_large,
     price,
 )
 from keras_moduli.regularizers._placement import FixedPlacement, Placement, Positions
@@ -92,7 +92,13 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         strength: float = 1e-3,
         **options: Any,
     ) -> None:
-        arguments = _SIGNATURE.bind(manifold, inhibitor, strength, **options).arguments
+        try:
+            bound = _SIGNATURE.bind(manifold, inhibitor, strength, **options)
+        except TypeError as error:
+            raise TypeError(
+                f"ModuliRegularizer {error}. It takes {[*_SIGNATURE.parameters]}."
+            ) from None
+        arguments = bound.arguments
         cost = Cost(**{name: arguments.pop(name) for name in _PRICED & set(arguments)})
         self._set(cost, FixedPlacement(cost.manifold, **arguments), None)
 
@@ -130,7 +136,7 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         """Returns the penalty by distance alone, without another regularizer's."""
         layout = self.cost.layout(kernel.shape, square=self.placement.square)
         positions = self.placement.positions(layout.inputs, layout.outputs)
-        constant = not positions.learned and not is_large(self.cost, layout)
+        constant = not positions.learned and not are_many(layout)
         coefficients = self._fix(layout, positions) if constant else None
         return evaluate(self.cost, kernel, layout, positions, coefficients)
 
@@ -204,8 +210,8 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         if before is None or any(
             old is not new for old, new in zip(before[:2], positions[:2], strict=True)
         ):
-            constant = _backend.outside_of_trace(
-                lambda: _backend.constant(self._price(positions))
+            constant = _backend.compute_outside_of_trace(
+                lambda: _backend.make_constant(self._price(positions))
             )
             self._constants[layout] = (positions, constant)
         return ops.convert_to_tensor(constant)

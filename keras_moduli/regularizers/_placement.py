@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_moduli import _checks
 from keras_moduli.manifolds import Manifold
-from keras_moduli.regularizers._cost import optional
 
 Tensor = Any
 Array = NDArray[np.float64]
@@ -74,9 +73,9 @@ class FixedPlacement(Placement):
     ) -> None:
         self.manifold = manifold
         self.seed = _checks.seed("seed", seed)
-        self.output_seed = optional(_checks.seed, "output_seed", output_seed)
-        self.embedding = optional(self._check_points, "embedding", embedding)
-        self.output_embedding = optional(
+        self.output_seed = _checks.optional(_checks.seed, "output_seed", output_seed)
+        self.embedding = _checks.optional(self._check_points, "embedding", embedding)
+        self.output_embedding = _checks.optional(
             self._check_points, "output_embedding", output_embedding
         )
         if output_seed is not None and output_embedding is not None:

@@ -20,7 +20,7 @@ def map_rows(function: Callable[..., Any], rows: Sequence[Tensor], width: int) -
         width: How many pairs there are in a row.
     """
     still = [ops.stop_gradient(tensor) for tensor in rows]
-    blocks = _divide_all(still, _backend.pairs_of_a_block() // width)
+    blocks = _divide_all(still, _backend.count_pairs_of_a_block() // width)
     made = ops.map(lambda block: function(*block), blocks)
     return keras.tree.map_structure(ops.stop_gradient, made)
 
@@ -44,7 +44,7 @@ def sum_rows(
         rows: Tensors that are differentiated.
         *others: Likewise, but given whole; the first axis is that of the columns.
     """
-    height = _backend.pairs_of_a_block() // others[0].shape[0]
+    height = _backend.count_pairs_of_a_block() // others[0].shape[0]
     blocks = _divide_all(rows, height)
     fixed = _divide_all([ops.stop_gradient(tensor) for tensor in constants], height)
 

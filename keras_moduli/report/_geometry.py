@@ -108,7 +108,7 @@ def geometry(model: keras.Model) -> GeometryReport:
         A `GeometryReport`: `print` shows a table, `rows` and `to_dicts()` hold the data.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, or no weight of it has a geometry.
 
     Example:

@@ -114,7 +114,7 @@ def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
         A `SparsityReport`: `print` shows a table, `rows` and `to_dicts()` hold the data.
 
     Raises:
-        TypeError: If `model` is no Keras model.
+        TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, or nothing is selected.
 
     Example:

@@ -75,7 +75,8 @@ def _choose_plan(
     if not isinstance(plan, SparsePlan):
         settings["block"] = _choose_block(plan, settings["block"])
         return make_plan(model, tolerance=tolerance, **settings)
-    if tolerance != 1e-5 or settings != {"block": None, "batch_size": 1, "exclude": ()}:
+    block, batch_size, exclude = settings.values()
+    if tolerance != 1e-5 or block is not None or batch_size != 1 or exclude:
         raise ValueError(
             "A plan brings its block, batch_size, tolerance and exclude. Pass them to "
             "`km.sparse.plan`, and only the plan to `km.sparsify`."

@@ -59,7 +59,7 @@ def model():
 
 
 def learned():
-    """A network whose neurons learn their places, with weights that no backend draws."""
+    """A network whose neurons learn positions, with weights that no backend draws."""
     stream = km.layers.NeuronEmbedding("sphere", seed=1)
     network = keras.Sequential(
         [
@@ -77,7 +77,7 @@ def learned():
     return network
 
 
-def places_after_an_epoch(network):
+def positions_after_an_epoch(network):
     """Where the neurons are after eight steps on the same data."""
     x = np.random.RandomState(3).standard_normal((16, 6, 3)).astype("float32")
     network.fit(x, x[:, 0, :1], batch_size=2, shuffle=False, verbose=0)
@@ -117,14 +117,14 @@ def figures(network):
 def save(folder):
     """Saves both networks. Returns what they are here, before any file."""
     second = learned()
-    places = places_after_an_epoch(second)
+    positions = positions_after_an_epoch(second)
     networks = dict(zip(NAMES, (pruned(), second), strict=True))
     folder.mkdir()
     for name, network in networks.items():
         network.save(folder / f"{name}.keras")
     (folder / "done").touch()
     here = {name: figures(network) for name, network in networks.items()}
-    return here | {"places": places, "penalties": penalties()}
+    return here | {"positions": positions, "penalties": penalties()}
 
 
 def load(folder):

@@ -1,0 +1,60 @@
+"""Layers that are block-sparse already: they have rows, and stay as they are."""
+
+from typing import Any, ClassVar, NoReturn
+
+import keras
+
+from keras_moduli.sparse._cells import (
+    BlockSparseGRUCell,
+    BlockSparseLSTMCell,
+    BlockSparseSimpleRNNCell,
+)
+from keras_moduli.sparse._cost import Choice, CostModel
+from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
+from keras_moduli.sparse.converters._base import (
+    Converter,
+    Kind,
+    Rows,
+    Variable,
+    register_converter,
+)
+
+
+@register_converter
+class BlockSparseConverter(Converter):
+    """The fast layers themselves."""
+
+    kinds: ClassVar[tuple[Kind, ...]] = (
+        (BlockSparseDense,),
+        (BlockSparseRNN, BlockSparseSimpleRNNCell),
+        (BlockSparseRNN, BlockSparseGRUCell),
+        (BlockSparseRNN, BlockSparseLSTMCell),
+    )
+
+    def kernels(self, layer: Any) -> dict[str, Variable]:
+        """Returns the blocks, of the recurrent kernel first."""
+        if isinstance(layer, BlockSparseDense):
+            return {"blocks": layer.blocks}
+        projection = layer.projection or layer.cell.projection
+        name = "blocks" if isinstance(projection, BlockSparseDense) else "kernel"
+        return {
+            "recurrent_blocks": layer.cell.blocks,
+            name: getattr(projection, name),
+        }
+
+    def choose(self, layer: Any, costs: CostModel) -> dict[str, Choice]:
+        """Returns that nothing is to be done."""
+        reason = "its layer is block-sparse already"
+        return dict.fromkeys(self.kernels(layer), Choice(None, reason))
+
+    def build(self, layer: Any, rows: Rows) -> NoReturn:
+        """Refuses rows that were edited to have blocks."""
+        raise ValueError(
+            f"Layer {layer.name!r} is block-sparse already. Leave its rows as they are."
+        )
+
+    def load(self, layer: Any, new: Any, rows: Rows) -> None:
+        """Has nothing to do: what stays as it is keeps its weights."""
+
+    def sample_shape(self, layer: keras.layers.Layer) -> None:
+        """Returns None: there is nothing to compare."""
