@@ -34,6 +34,10 @@ class Configuration:
             object.__setattr__(self, name, value)
 
 
+def _locate(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
 def _make_plain(value: Any) -> Any:
     if isinstance(value, Configuration):
         return keras.saving.serialize_keras_object(value)
@@ -75,15 +79,43 @@ class Registry(Generic[T]):
 
         Args:
             *names: What users may type for it.
+
+        Raises:
+            TypeError: If a name is not a string, or the class is not one of the family.
+            ValueError: If a name, or that of the class in saved files, is taken.
         """
+        if strange := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(
+                f"`register` takes the names of a {self.kind}, as in "
+                f"@register('my_{self.kind}'). Received: {strange[0]!r}"
+            )
 
         def decorate(cls: type[T]) -> type[T]:
-            self.classes.update(dict.fromkeys(names, cls))
             # By kind: an inhibitor and a schedule may both be called Constant.
             package = f"{PACKAGE}.{self.kind}s"
-            return keras.saving.register_keras_serializable(package)(cls)
+            self._check_free(cls, names, package)
+            keras.saving.register_keras_serializable(package)(cls)
+            self.classes.update(dict.fromkeys(names, cls))
+            return cls
 
         return decorate
+
+    def _check_free(self, cls: Any, names: tuple[str, ...], package: str) -> None:
+        if not (isinstance(cls, type) and issubclass(cls, self.base)):
+            raise TypeError(
+                f"Only a subclass of {self.base.__name__} can be registered as a "
+                f"{self.kind}. Received: {cls!r}"
+            )
+        taken = {f"{name!r}": self.classes.get(name) for name in names}
+        in_files = f"{package}>{cls.__name__}"
+        taken[in_files] = keras.saving.get_registered_object(in_files)
+        for name, other in taken.items():
+            # The same class again, as when a cell of a notebook runs twice, is welcome.
+            if other is not None and _locate(other) != _locate(cls):
+                raise ValueError(
+                    f"The {self.kind} {name} is {'.'.join(_locate(other))} already. "
+                    f"Choose another name. Received: {'.'.join(_locate(cls))}"
+                )
 
     def get(self, identifier: Any) -> T:
         """Returns an object from itself, its name or its configuration.

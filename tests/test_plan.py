@@ -330,6 +330,38 @@ def test_the_cost_model_is_what_plans_follow():
     assert X.shape[-1] < BLOCK[0]
 
 
+def test_rows_hold_only_what_fits_their_kernel():
+    plan = km.sparse.plan(chain(K.GRU(UNITS)), BLOCK)
+    row = plan.rows[0]
+    other = km.sparse.plan(chain(K.SimpleRNN(UNITS)), BLOCK).rows[0]
+    with pytest.raises(ValueError, match="must be one of a kernel"):
+        dataclasses.replace(row, layout=other.layout)
+    with pytest.raises(ValueError, match="must be one of all its neurons"):
+        dataclasses.replace(row, permutation=(0, 0))
+
+
+def test_what_a_layer_refuses_is_not_taken_for_the_model():
+    model = chain(K.GRU(UNITS))
+    plan = km.sparse.plan(model, BLOCK)
+    order = tuple(reversed(range(UNITS)))
+    rows = [dataclasses.replace(plan.rows[0], permutation=order), *plan.rows[1:]]
+    edited = dataclasses.replace(plan, rows=rows)
+    with pytest.raises(ValueError, match=r"^The kernels .* two orders"):
+        km.sparsify(model, edited)
+    rows[0] = dataclasses.replace(plan.rows[0], permutation=(0, 1))
+    rows[1] = dataclasses.replace(plan.rows[1], permutation=(0, 1))
+    edited = dataclasses.replace(plan, rows=rows)
+    with pytest.raises(ValueError, match=r"^`order` must be a permutation"):
+        km.sparsify(model, edited)
+
+
+def test_kinds_of_a_converter_are_tuples_of_classes():
+    for kinds in ((), (K.Dense,), ((K.Dense, "GRU"),), K.Dense):
+        converter = type("Mine", (km.sparse.Converter,), {"kinds": kinds})
+        with pytest.raises(TypeError, match="tuple of kinds"):
+            km.sparse.register_converter(converter)
+
+
 def test_layers_that_are_block_sparse_already_stay_and_say_so():
     model = keras.Sequential(
         [keras.Input((6, 5)), K.GRU(UNITS, return_sequences=True), K.Dense(UNITS)]

@@ -85,6 +85,11 @@ def _choose_plan(
 
 
 def _choose_block(first: Any, block: Any) -> Any:
+    if first is not None and not isinstance(first, tuple | list | int | float):
+        raise TypeError(
+            "`plan` must be a SparsePlan, such as `km.sparse.plan(model)`, or a pair of "
+            f"integers. Received: an object of type {type(first).__name__}"
+        )
     if first is not None and block is not None:
         raise ValueError(
             f"`block` is given twice. Received: {first!r} and block={block!r}"

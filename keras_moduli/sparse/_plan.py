@@ -63,10 +63,26 @@ class PlanRow:
                 f"{held}, or None to leave it dense. Received: block={self.block}. For "
                 f"other blocks take the row of `km.sparse.plan(model, {self.block})`."
             )
+        is_matrix = len(self.kernel) == 2
+        if is_matrix and self.kernel != (self.layout.rows, self.layout.columns):
+            raise ValueError(
+                f"`layout` of {self.layer} {self.name} must be one of a kernel "
+                f"{self.kernel}. Received: {self.layout.rows} × {self.layout.columns}"
+            )
         self._set("density", self.layout.density)
         self._set("reason", "")
         if self.permutation is not None:
-            self._set("permutation", tuple(map(int, self.permutation)))
+            self._set("permutation", self._check_permutation(self.permutation))
+
+    def _check_permutation(self, permutation: Any) -> tuple[int, ...]:
+        checked = tuple(map(int, permutation))
+        units = len(checked)
+        if sorted(checked) != list(range(units)) or not units or self.kernel[-1] % units:
+            raise ValueError(
+                f"`permutation` of {self.layer} {self.name} must be one of all its "
+                f"neurons. Received: {units} numbers for a kernel of {self.kernel}"
+            )
+        return checked
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

@@ -42,14 +42,21 @@ class _Model(Container):
 
     def rebuild(self, layer: Any, convert: Convert) -> tuple[Any, dict[int, Any]]:
         new_parts: dict[int, Any] = {}
+        raised_by_parts: list[Exception] = []
 
         def convert_once(part: Any) -> Any:
-            new_parts[id(part)] = convert(part)
+            try:
+                new_parts[id(part)] = convert(part)
+            except Exception as error:
+                raised_by_parts.append(error)
+                raise
             return new_parts[id(part)]
 
         try:
             new = keras.models.clone_model(layer, clone_function=convert_once)
         except ValueError as error:
+            if any(error is other for other in raised_by_parts):
+                raise
             raise ValueError(
                 f"Model {layer.name!r} cannot be rebuilt layer by layer: {error} Make it "
                 "a Sequential or a Functional model."

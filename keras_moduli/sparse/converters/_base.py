@@ -96,8 +96,22 @@ def register_converter(converter: C) -> C:
             "`converter` must be a subclass of keras_moduli.sparse.Converter. "
             f"Received: {converter!r}"
         )
+    kinds = converter.kinds
+    if not isinstance(kinds, tuple) or not kinds or not all(map(_is_kind, kinds)):
+        raise TypeError(
+            f"`kinds` of {converter.__name__} must be a tuple of kinds, each a tuple of "
+            f"classes, such as ((keras.layers.Dense,),). Received: kinds={kinds!r}"
+        )
     _converters.update(dict.fromkeys(converter.kinds, converter()))
     return converter
+
+
+def _is_kind(kind: Any) -> bool:
+    return (
+        isinstance(kind, tuple)
+        and bool(kind)
+        and all(isinstance(cls, type) for cls in kind)
+    )
 
 
 def find_converter(layer: Any) -> Converter | None:
