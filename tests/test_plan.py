@@ -343,13 +343,7 @@ def test_rows_hold_only_what_fits_their_kernel():
 def test_what_a_layer_refuses_is_not_taken_for_the_model():
     model = chain(K.GRU(UNITS))
     plan = km.sparse.plan(model, BLOCK)
-    order = tuple(reversed(range(UNITS)))
-    rows = [dataclasses.replace(plan.rows[0], permutation=order), *plan.rows[1:]]
-    edited = dataclasses.replace(plan, rows=rows)
-    with pytest.raises(ValueError, match=r"^The kernels .* two orders"):
-        km.sparsify(model, edited)
-    rows[0] = dataclasses.replace(plan.rows[0], permutation=(0, 1))
-    rows[1] = dataclasses.replace(plan.rows[1], permutation=(0, 1))
+    rows = [dataclasses.replace(plan.rows[0], permutation=(0, 1)), plan.rows[1]]
     edited = dataclasses.replace(plan, rows=rows)
     with pytest.raises(ValueError, match=r"^`order` must be a permutation"):
         km.sparsify(model, edited)
