@@ -3,10 +3,12 @@
 `tests/test_keras_private.py` has a test for each, which fails when Keras changes it.
 """
 
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+from keras.src.backend.common.stateless_scope import get_stateless_scope
 
 Variable = Any
 
@@ -48,6 +50,40 @@ def mark_shared(config: dict[str, Any], shared: Any) -> dict[str, Any]:
     return config | {"shared_object_id": id(shared)}
 
 
+def iterate_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields a model and all layers in it, also cells and layers inside of layers.
+
+    `model.layers` has the outermost only.
+    """
+    yield from model._flatten_layers()
+
+
+def find_callback_list() -> Any:
+    """Returns the list of callbacks that is calling one of them just now, or None.
+
+    `fit` keeps it to itself, and a callback knows nothing of the others.
+    """
+    own = inspect.currentframe()
+    # Its own frame would hold itself, and all frames above, until garbage is collected.
+    frame = None if own is None else own.f_back
+    del own
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return caller
+        frame = frame.f_back
+    return None
+
+
+def is_frozen(variable: Variable) -> bool:
+    """Whether a compiled step that is being traced would take a value for ever.
+
+    In JAX's scopes what is none of the state of the step is a constant of it.
+    """
+    scope = get_stateless_scope()
+    return scope is not None and scope.get_current_value(variable) is None
+
+
 def iterate_optimizers(optimizer: Any) -> Iterator[Any]:
     """Yields an optimizer and those that it wraps, the one that does the updates last."""
     while optimizer is not None:
@@ -56,10 +92,10 @@ def iterate_optimizers(optimizer: Any) -> Iterator[Any]:
 
 
 def find_optimizer(optimizer: Any, variable: Variable) -> Any:
-    """Returns the optimizer that updates a variable."""
+    """Returns the optimizer that updates a variable, of those that share the work."""
     *_, last = iterate_optimizers(optimizer)
     for part in getattr(last, "optimizers", ()):
-        if next(iterate_slots(part, variable), None) is not None:
+        if _find_index(part, variable) is not None:
             return part
     return last
 
@@ -67,18 +103,26 @@ def find_optimizer(optimizer: Any, variable: Variable) -> Any:
 def iterate_slots(optimizer: Any, variable: Variable) -> Iterator[Variable]:
     """Yields the state that an optimizer keeps for a variable: momenta, averages.
 
-    Keras's optimizers hold slots in lists of their own, which each names differently;
-    what they share is how `add_variable_from_reference` makes paths.
+    Keras's optimizers hold their slots in lists, which each names differently, with an
+    entry for each variable that they train, in the order of these.
     """
-    prefix = variable.path.replace("/", "_") + "_"
-    for state in optimizer.variables:
-        is_number = "float" in keras.backend.standardize_dtype(state.dtype)
-        if (
-            is_number  # a mask is none
-            and state.shape == variable.shape
-            and state.path.split("/")[-1].startswith(prefix)
-        ):
-            yield state
+    index = _find_index(optimizer, variable)
+    if index is None:
+        return
+    length, own = (
+        len(optimizer._trainable_variables),
+        {id(v) for v in optimizer.variables},
+    )
+    for slots in list(vars(optimizer).values()):
+        if isinstance(slots, list) and len(slots) == length:
+            slot = slots[index]
+            if id(slot) in own and slot.shape == variable.shape:
+                yield slot
+
+
+def _find_index(optimizer: Any, variable: Variable) -> int | None:
+    trained = enumerate(optimizer._trainable_variables)
+    return next((i for i, other in trained if other is variable), None)
 
 
 def is_average(slot: Variable) -> bool:
