@@ -3,6 +3,8 @@
 A test that fails here says which function of `_keras_private` Keras has changed.
 """
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -56,6 +58,37 @@ def test_mark_shared_lets_keras_know_an_object_again():
     with ObjectSharingScope():  # as within `load_model`
         first, second = map(keras.saving.deserialize_keras_object, [config] * 2)
     assert first is second
+
+
+def test_iterate_layers_finds_cells_and_layers_of_layers():
+    cell = keras.layers.GRUCell(3)
+    inner = keras.Sequential([keras.Input((4, 2)), keras.layers.RNN(cell)])
+    model = keras.Sequential([keras.Input((4, 2)), inner])
+    layers = list(private.iterate_layers(model))
+    for layer in (model, inner, inner.layers[0], cell):
+        assert any(layer is other for other in layers)
+
+
+def test_find_callback_list_knows_who_calls(model):
+    class Ask(keras.callbacks.Callback):
+        found = None
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.found = weakref.ref(private.find_callback_list())
+            assert self in self.found().callbacks
+
+    callback = Ask()
+    assert private.find_callback_list() is None
+    model.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0, callbacks=[callback])
+    assert callback.found() is None, "nothing keeps the list alive"
+
+
+def test_is_frozen_tells_state_from_constants():
+    state, other = keras.Variable(1.0), keras.Variable(2.0)
+    assert not private.is_frozen(state)
+    with keras.StatelessScope(state_mapping=[(state, state.value)]):
+        assert not private.is_frozen(state)
+        assert private.is_frozen(other)
 
 
 def test_iterate_optimizers_ends_at_the_one_that_updates():
