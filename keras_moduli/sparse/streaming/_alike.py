@@ -11,7 +11,7 @@ from keras_moduli.sparse._layers import BlockSparseDense
 from keras_moduli.sparse.streaming import _operations
 from keras_moduli.sparse.streaming._values import (
     Held,
-    Refusal,
+    RefusalError,
     Result,
     Value,
     add_time,
@@ -36,7 +36,7 @@ def _check_axis(layer: Any, values: list[Value]) -> None:
 def _check_softmax(layer: Any, values: list[Value]) -> None:
     _check_axis(layer, values)
     if values[0].is_masked:
-        raise Refusal("it takes the mask over time for one of features")
+        raise RefusalError("it takes the mask over time for one of features")
 
 
 def _check_normalization(layer: Any, values: list[Value]) -> None:
@@ -52,7 +52,7 @@ def _check_rescaling(layer: Any, values: list[Value]) -> None:
     for constant in (layer.scale, layer.offset):
         check_constant(constant, rank)
         if np.ndim(constant) and keras.config.image_data_format() == "channels_first":
-            raise Refusal("it puts channels first")
+            raise RefusalError("it puts channels first")
 
 
 def _check_last_axis(layer: Any, values: list[Value]) -> None:
@@ -65,7 +65,10 @@ def _check_activation(layer: Any, values: list[Value]) -> None:
     if isinstance(activation, keras.layers.Layer):
         check_layer(activation, values)
     elif activation not in _operations.find_activations():
-        raise Refusal(f"its activation {activation!r} may look along the axis of time")
+        raise RefusalError(
+            f"its activation {activation!r} may look along the axis of time. Wrap it in "
+            "keras.layers.TimeDistributed if it treats each time step alike"
+        )
 
 
 def _check_einsum(layer: Any, values: list[Value]) -> None:
@@ -79,8 +82,8 @@ def _check_einsum(layer: Any, values: list[Value]) -> None:
         alike = alike and rank - len(named) >= 2
     else:
         alike = inputs[:2] == result[:2] and inputs[1] not in kernel
-    if not alike or inputs.count(inputs[1]) > 1 and "..." not in inputs:
-        raise Refusal(f"its equation {layer.equation!r} mixes time steps")
+    if not alike or (inputs.count(inputs[1]) > 1 and "..." not in inputs):
+        raise RefusalError(f"its equation {layer.equation!r} mixes time steps")
     if layer.bias is not None:
         check_constant(layer.bias, len(result.replace("...", "")) + rank - len(named))
 
@@ -92,9 +95,9 @@ def _check_slopes(layer: Any, values: list[Value]) -> None:
 def _check_convolution(layer: Any, values: list[Value]) -> None:
     _check_activation(layer, values)
     if (*layer.kernel_size, *layer.strides) != (1, 1):
-        raise Refusal("it needs more than one time step")
+        raise RefusalError("it needs more than one time step")
     if layer.data_format != "channels_last":
-        raise Refusal("it puts channels first")
+        raise RefusalError("it puts channels first")
 
 
 def _check_distributed(layer: Any, values: list[Value]) -> None:
@@ -140,8 +143,8 @@ def check_layer(layer: Any, values: list[Value]) -> None:
         check(layer, values)
         return
     if getattr(K, type(layer).__name__, None) is type(layer):
-        raise Refusal("it needs more than one time step")
-    raise Refusal(
+        raise RefusalError("it needs more than one time step")
+    raise RefusalError(
         "it is of a kind that may need more than one time step. If it treats each alike, "
         "wrap it in keras.layers.TimeDistributed"
     )
@@ -152,15 +155,15 @@ def check_pure(layer: Any) -> None:
     if type(layer) in CHECKS and type(layer) is not K.TimeDistributed:
         return
     if _has_state(layer):
-        raise Refusal("it, or a layer inside, is stateful")
+        raise RefusalError("it, or a layer inside, is stateful")
     inner = [part for name in ("layer", "layers") for part in _list(layer, name)]
     if inner:
         for part in inner:
             check_pure(part)
     elif layer.non_trainable_variables and not _is_keras_own(layer):
-        raise Refusal(
-            f"it has, or {layer.name!r} inside has, variables that are not trained, which "
-            "may change from call to call, as those of random numbers do"
+        raise RefusalError(
+            f"{layer.name!r} has variables that are not trained and may change when "
+            "it is called, as those of random numbers do"
         )
 
 
@@ -186,7 +189,7 @@ def make_alike(layer: Any, values: list[Value], *, is_list: bool) -> Result:
         is_list: Whether it takes a list.
 
     Raises:
-        Refusal: If it does not treat each alike.
+        RefusalError: If it does not treat each alike.
     """
     check_layer(layer, values)
     has_mask = _MASKS.get(type(layer), lambda _, vs: all(v.is_masked for v in vs))

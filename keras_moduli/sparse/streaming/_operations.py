@@ -11,7 +11,7 @@ from keras_moduli import _keras_private
 from keras_moduli.sparse.streaming._values import (
     Arguments,
     Held,
-    Refusal,
+    RefusalError,
     Result,
     Value,
     add_time,
@@ -33,23 +33,23 @@ _ONE = (
     "reciprocal relu relu6 round rsqrt selu sigmoid sign silu sin sinh soft_shrink "
     "softplus softsign sparse_plus sparse_sigmoid sqrt square squareplus stop_gradient "
     "swish tan tanh tanh_shrink trunc zeros_like"
-).split()
+)
 _TWO = (
     "add arctan2 bitwise_and bitwise_or bitwise_xor divide divide_no_nan equal "
     "floor_divide fmod greater greater_equal hypot less less_equal logaddexp logical_and "
     "logical_or logical_xor maximum minimum mod multiply not_equal power subtract "
     "true_divide"
-).split()
+)
 _AXIS = (
     "all amax amin any argmax argmin argsort count_nonzero cumprod cumsum flip glu "
     "log_softmax logsumexp max mean median min prod softmax sort sparsemax std sum var"
-).split()
+)
 _ACTIVATIONS = (
     "celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_tanh "
     "leaky_relu linear log_sigmoid log_softmax mish relu relu6 selu sigmoid silu "
     "soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid sparsemax "
     "squareplus tanh tanh_shrink threshold"
-).split()
+)
 
 
 def _check_elementwise(operation: Any, args: tuple[Any, ...], given: list[Value]) -> bool:
@@ -74,7 +74,7 @@ def _check_concatenation(
     operation: Any, args: tuple[Any, ...], given: list[Value]
 ) -> bool:
     if len(given) != len(args[0]):
-        raise Refusal("it joins constants to a sequence")
+        raise RefusalError("it joins constants to a sequence")
     check_axes(operation.axis, check_rank(given, at_least=3))
     return True
 
@@ -83,7 +83,7 @@ def _check_product(operation: Any, args: tuple[Any, ...], given: list[Value]) ->
     """Of a sequence of vectors times a matrix."""
     matrix = args[1]
     if len(given) != 1 or isinstance(matrix, Value) or len(ops.shape(matrix)) > 2:
-        raise Refusal("it multiplies more than each time step by one matrix")
+        raise RefusalError("it multiplies more than each time step by one matrix")
     check_rank(given, at_least=3)
     return True
 
@@ -98,9 +98,9 @@ def _check_key(operation: Any, args: tuple[Any, ...], given: list[Value]) -> boo
         key[at : at + 1] = [slice(None)] * (rank - named)
     key += [slice(None)] * (2 - len(key))
     if any(not isinstance(part, int | slice | None) for part in key):
-        raise Refusal("it takes what an array tells")
+        raise RefusalError("it takes what an array tells")
     if not _is_all(key[0]) or not (_is_all(key[1]) or key[1] == -1):
-        raise Refusal("it takes some of the time steps, or of the batch")
+        raise RefusalError("it takes some of the time steps, or of the batch")
     return bool(key[1] != -1)
 
 
@@ -123,9 +123,9 @@ def find_checks() -> dict[type, Check]:
     """
     x, y = (keras.KerasTensor(shape) for shape in ((1, 2, 4), (4, 4)))
     last = {"axis": -1}
-    made = [(_check_elementwise, _try(ops, name, x)) for name in _ONE]
-    made += [(_check_elementwise, _try(ops, name, x, x)) for name in _TWO]
-    made += [(_check_axis, _try(ops, name, x, **last)) for name in _AXIS]
+    made = [(_check_elementwise, _try(ops, name, x)) for name in _ONE.split()]
+    made += [(_check_elementwise, _try(ops, name, x, x)) for name in _TWO.split()]
+    made += [(_check_axis, _try(ops, name, x, **last)) for name in _AXIS.split()]
     made += [
         (_check_elementwise, keras.activations.relu(x)),
         (_check_elementwise, ops.clip(x, 0.0, 1.0)),
@@ -164,8 +164,8 @@ def _find_returning_inputs() -> frozenset[type]:
 @functools.cache
 def find_activations() -> frozenset[Any]:
     """Returns the activations that are elementwise, or work along the last axis."""
-    named = [getattr(keras.activations, name, None) for name in _ACTIVATIONS]
-    named += [getattr(ops, name, None) for name in _ONE]
+    named = [getattr(keras.activations, name, None) for name in _ACTIVATIONS.split()]
+    named += [getattr(ops, name, None) for name in _ONE.split()]
     return frozenset(function for function in named if function is not None)
 
 
@@ -178,17 +178,17 @@ def make_operation(operation: Any, template: Arguments, outputs: int) -> Result:
         outputs: How many tensors it returns.
 
     Raises:
-        Refusal: If it is not known to treat each time step alike.
+        RefusalError: If it is not known to treat each time step alike.
     """
     args, kwargs = template
     given = [x for x in keras.tree.flatten(template) if isinstance(x, Value)]
     check = find_checks().get(type(operation))
     if check is None:
-        raise Refusal("it needs, or may need, more than one time step")
+        raise RefusalError("it needs, or may need, more than one time step")
     is_sequence = check(operation, (*args, *kwargs.values()), given)
     is_masked = any(value.is_masked for value in given)
     if is_masked and type(operation) in _find_returning_inputs():
-        raise Refusal(
+        raise RefusalError(
             "it may or may not lose the mask over time of its input, by the backend"
         )
     one_by_one = all(isinstance(arg, Value) for arg in args) and not kwargs

@@ -12,7 +12,7 @@ from keras_moduli.sparse import _cells
 from keras_moduli.sparse._layers import BlockSparseRNN
 from keras_moduli.sparse.streaming._values import (
     Held,
-    Refusal,
+    RefusalError,
     Result,
     Tensor,
     Value,
@@ -58,7 +58,7 @@ def make_recurrence(layer: Any, value: Value) -> Result:
         value: Its input, a sequence.
 
     Raises:
-        Refusal: If what it gives is not known before the sequence ends.
+        RefusalError: If what it gives is not known before the sequence ends.
     """
     is_masked = value.is_masked
     _check(layer, is_masked)
@@ -94,15 +94,15 @@ def make_recurrence(layer: Any, value: Value) -> Result:
 
 def _check(layer: Any, is_masked: bool) -> None:
     if layer.go_backwards:
-        raise Refusal("it goes backwards, from the last time step")
+        raise RefusalError("it goes backwards, from the last time step")
     if is_masked and type(layer.cell) not in _CELLS:
-        raise Refusal(
+        raise RefusalError(
             "what its cell gives at masked time steps depends on Keras's backend. Masks "
             "go with SimpleRNN, GRU and LSTM"
         )
     states = keras.tree.flatten(layer.states) if layer.stateful else []
     if any(ops.convert_to_numpy(state).any() for state in states):
-        raise Refusal(
+        raise RefusalError(
             "it is stateful and holds the state of an earlier sequence, while a Stream "
             "begins with zeros. Call `reset_state()` of this layer first"
         )
@@ -116,7 +116,7 @@ def _make_advance(layer: Any, value: Value) -> Advance:
     before = _projection(layer)
     if plain:  # not through `__call__`, which costs more than a step on PyTorch
         if before is None:
-            return cell.call  # type: ignore[no-any-return]
+            return cell.call
         return lambda x, states: cell.call(before.call(x), states)
     takes_training = (
         isinstance(cell, K.Layer)

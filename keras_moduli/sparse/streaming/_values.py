@@ -15,7 +15,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # of a call
 Run = Callable[[list[Held], Any], tuple[list[Held], Any]]
 
 
-class Refusal(ValueError):
+class RefusalError(ValueError):
     """Says why one call of a graph has no place in a Stream, for whom knows its name."""
 
 
@@ -63,7 +63,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """What becomes of the outputs of a call: of each, whether it is a sequence, masked."""
+    """How a call runs on one time step.
+
+    Attributes:
+        run: As that of a `Step`.
+        kinds: Of each output, whether it is a sequence, and whether it has a mask.
+        get_initial_state: As that of a `Step`.
+    """
 
     run: Run
     kinds: tuple[tuple[bool, bool], ...]
@@ -93,7 +99,7 @@ def check_axes(axes: Any, rank: int) -> None:
     """Raises unless axes are known, and neither that of time nor of the batch."""
     axes = [axes] if isinstance(axes, int) else axes
     if axes is None or any(axis % rank < 2 for axis in axes):
-        raise Refusal("it works along the axis of time or of the batch")
+        raise RefusalError("it works along the axis of time or of the batch")
 
 
 def check_constant(value: Any, rank: int) -> None:
@@ -101,17 +107,19 @@ def check_constant(value: Any, rank: int) -> None:
     shape = getattr(value, "shape", None)
     shape = np.shape(value) if shape is None else tuple(shape)
     if len(shape) >= rank - 1 and shape[len(shape) - rank + 1] != 1:
-        raise Refusal(f"it has a constant of shape {shape}, with an axis of time")
+        raise RefusalError(f"it has a constant of shape {shape}, with an axis of time")
 
 
 def check_rank(values: list[Value], *, at_least: int = 2) -> int:
     """Returns the number of axes, which must be the same for all."""
     ranks = {value.rank for value in values}
     if len(ranks) != 1:
-        raise Refusal("it joins tensors of different ranks, whose axes of time differ")
+        raise RefusalError(
+            "it joins tensors of different ranks, and so time with other axes"
+        )
     (rank,) = ranks
     if rank < at_least:
-        raise Refusal(
+        raise RefusalError(
             f"its input has {rank} axes, the last of which is time, and it works along it"
         )
     return rank

@@ -15,7 +15,7 @@ from keras_moduli.sparse.streaming._recurrence import is_recurrent, make_recurre
 from keras_moduli.sparse.streaming._values import (
     Arguments,
     Held,
-    Refusal,
+    RefusalError,
     Result,
     Value,
     fill,
@@ -50,8 +50,8 @@ def _find_ends(model: Any) -> tuple[list[Any], list[Any]]:
     inputs, outputs = (getattr(model, name, None) for name in ("inputs", "outputs"))
     if not _keras_private.is_graph(model) or not inputs or not outputs:
         raise ValueError(
-            f"A Stream cannot follow {model.name!r} ({type(model).__name__}), which has a "
-            "`call` of its own or does not know its inputs. Make it a Functional model, "
+            f"A Stream cannot follow {model.name!r} ({type(model).__name__}): it has a "
+            "`call` of its own, or does not know its inputs. Make it a Functional model, "
             "or a Sequential that begins with a keras.Input."
         )
     return inputs, outputs
@@ -100,28 +100,30 @@ def _split(call: Call) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
 def _trace_call(program: Program, call: Call, known: Known) -> list[Value]:
     try:
         return _trace_known_call(program, call, known)
-    except Refusal as refusal:
+    except RefusalError as refusal:
         kind = type(call.operation).__name__
         raise ValueError(
             f"A Stream cannot take {call.operation.name!r} ({kind}): {refusal}. It takes "
-            "recurrent layers that go forward, and what treats all time steps alike, such "
-            "as Dense."
+            "recurrent layers that go forward, and what treats all time steps alike, as "
+            "Dense does."
         ) from None
 
 
 def _trace_known_call(program: Program, call: Call, known: Known) -> list[Value]:
     if call.kwargs.get("training"):
-        raise Refusal("it is called with `training=True`")
+        raise RefusalError("it is called with `training=True`")
     args, kwargs, mask = _split(call)
     if mask is not None and not _is_symbolic(mask):
-        raise Refusal("it is given a mask that is not a tensor of the graph")
+        raise RefusalError("it is given a mask that is not a tensor of the graph")
     template: Arguments = keras.tree.map_structure(
         lambda leaf: known[id(leaf)] if _is_symbolic(leaf) else leaf, (args, kwargs)
     )
     values = [v for v in keras.tree.flatten(template) if isinstance(v, Value)]
     masks = [] if mask is None else [known[id(mask)]]
     if len({v.is_sequence for v in [*values, *masks]}) != 1:
-        raise Refusal("it joins what each time step has with what a whole sequence gives")
+        raise RefusalError(
+            "it joins values of each time step with one of the whole sequence"
+        )
     if masks and values[0].is_sequence:
         masked = _put_mask(program, values[0], masks[0])
         template = keras.tree.map_structure(
@@ -142,7 +144,7 @@ def _trace_known_call(program: Program, call: Call, known: Known) -> list[Value]
 
 def _put_mask(program: Program, value: Value, mask: Value) -> Value:
     if mask.rank != 2:
-        raise Refusal(f"it is given a mask of shape {mask.shape}, not (batch, time)")
+        raise RefusalError(f"it is given a mask of shape {mask.shape}, not (batch, time)")
 
     def run(held: list[Held], state: Any) -> tuple[list[Held], Any]:
         (x, _), (given, _) = held
@@ -157,7 +159,7 @@ def _make_layer(program: Program, layer: Any, template: Arguments) -> Result:
     args, kwargs = template
     leaves = keras.tree.flatten(args)
     if len(args) != 1 or kwargs or not all(isinstance(v, Value) for v in leaves):
-        raise Refusal(
+        raise RefusalError(
             "it is called with more than its inputs, such as an initial state or an array"
         )
     while type(layer) is Moduli:
@@ -165,7 +167,7 @@ def _make_layer(program: Program, layer: Any, template: Arguments) -> Result:
     if not is_recurrent(layer):
         return make_alike(layer, leaves, is_list=not isinstance(args[0], Value))
     if layer.stateful and id(layer) in program.stateful:
-        raise Refusal("it is stateful and called in more than one place")
+        raise RefusalError("it is stateful and called in more than one place")
     program.stateful.add(id(layer))
     return make_recurrence(layer, args[0])
 
@@ -176,7 +178,7 @@ def _make_whole(call: Call, template: Arguments) -> Result:
     if isinstance(operation, keras.layers.Layer):
         check_pure(operation)
         if isinstance(operation, keras.layers.RNN | keras.layers.Bidirectional):
-            raise Refusal("it goes through a sequence that comes of another's end")
+            raise RefusalError("it goes through a sequence that comes of another's end")
 
     def run(held: list[Held], state: Any) -> tuple[list[Held], Any]:
         args, kwargs = fill(template, [x for x, _ in held])
@@ -194,11 +196,11 @@ def _trace_inside(program: Program, model: Any, template: Arguments) -> list[Val
     structures = [*args, None][0], getattr(model, "input", None)
     is_dict = [isinstance(structure, dict) for structure in structures]
     if kwargs or len(args) != 1 or len(given) != len(inputs) or len({*is_dict}) != 1:
-        raise Refusal("it is called with other arguments than the inputs that it names")
+        raise RefusalError("it is called with other arguments than its inputs")
     known = {}
     for value, tensor in zip(given, inputs, strict=True):
         if not isinstance(value, Value) or value.rank != len(tensor.shape):
-            raise Refusal(f"its input is of another rank than {tuple(tensor.shape)}")
+            raise RefusalError(f"its input is of another rank than {tuple(tensor.shape)}")
         known[id(tensor)] = _cast(program, value, tensor)
     return _trace(program, outputs, known)
 
