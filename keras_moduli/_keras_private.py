@@ -5,10 +5,11 @@
 
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras.src.backend.common.stateless_scope import get_stateless_scope
+from keras.src.models.functional import Functional
 
 Variable = Any
 
@@ -33,12 +34,50 @@ def untrack(optimizer: Any, variables: Iterable[Variable]) -> None:
         optimizer._untrack_variable(variable)
 
 
-def count_calls(layer: keras.layers.Layer) -> int:
-    """Returns in how many places of a graph a layer is called.
+class Call(NamedTuple):
+    """One call in the graph of a model.
 
-    A Functional model shows its layers, and not how often it calls each.
+    Attributes:
+        operation: What is called: a layer, a model, or an operation of `keras.ops`.
+        args: Positional arguments, with symbolic tensors.
+        kwargs: Keyword arguments likewise.
+        outputs: The symbolic tensors that it gives, flat.
     """
-    return len(layer._inbound_nodes)
+
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[Any]
+
+
+def find_call(tensor: Any) -> Call:
+    """Returns the call that made a symbolic tensor.
+
+    A Functional model shows its operations, and not what it calls them on.
+    """
+    operation, index, _ = tensor._keras_history
+    node = operation._inbound_nodes[index]
+    return Call(operation, node.arguments.args, node.arguments.kwargs, node.outputs)
+
+
+def find_mask(tensor: Any) -> Any:
+    """Returns the mask that a symbolic tensor brings along, or None.
+
+    Layers hand masks on beside their outputs, and nothing public shows them.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
+def is_graph(model: Any) -> bool:
+    """Whether calling an object does nothing but evaluate the graph of a model.
+
+    The class of Functional models has no public name.
+    """
+    kinds = [kind for kind in (keras.Sequential, Functional) if isinstance(model, kind)]
+    names = ("call", "__call__")
+    return bool(kinds) and all(
+        getattr(type(model), name) is getattr(kinds[0], name) for name in names
+    )
 
 
 def mark_shared(config: dict[str, Any], shared: Any) -> dict[str, Any]:
