@@ -3,12 +3,15 @@
 `tests/test_keras_private.py` has a test for each, which fails when Keras changes it.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import keras
+from keras.src.backend.common import global_state
+from keras.src.saving import serialization_lib
 
 Variable = Any
+T = TypeVar("T")
 
 
 def get_sharding(variable: Variable) -> Any:
@@ -46,6 +49,56 @@ def mark_shared(config: dict[str, Any], shared: Any) -> dict[str, Any]:
     has copied its config in the meantime, which Keras itself does.
     """
     return config | {"shared_object_id": id(shared)}
+
+
+def iterate_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yields a layer and all that are inside of it, which only models show."""
+    yield from layer._flatten_layers()
+
+
+def describe(layer: Any, parts: Iterable[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Returns the config of a layer, and which of some layers it describes inside.
+
+    Each of those is marked, so that `read_config` knows it again.
+    """
+    known = {id(part): part for part in parts}
+    with serialization_lib.ObjectSharingScope():
+        configs = {key: {"module": ""} for key in known}
+        global_state.set_global_attribute(_CONFIGS, configs)
+        config = layer.get_config()
+    return config, [known[key] for key in _find_marks(config) if key in known]
+
+
+def read_config(function: Callable[..., T], config: Any, made: dict[int, Any]) -> T:
+    """Returns what a function makes of a config, in which marked objects are given.
+
+    Args:
+        function: `from_config` of a class, or the class.
+        config: Its argument, or arguments if it is a class.
+        made: The objects, by the addresses of those that they take the place of.
+    """
+    with serialization_lib.ObjectSharingScope():
+        global_state.set_global_attribute(_OBJECTS, dict(made))
+        return function(**config) if isinstance(function, type) else function(config)
+
+
+_CONFIGS = "shared_objects/id_to_config_map"
+_OBJECTS = "shared_objects/id_to_obj_map"
+
+
+def _find_marks(config: Any) -> Iterator[int]:
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _find_marks(value)
+    elif isinstance(config, dict) and "shared_object_id" in config:
+        yield config["shared_object_id"]
+    elif isinstance(config, dict):
+        yield from _find_marks(list(config.values()))
+
+
+def get_compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """Returns what `compile` was called with: `get_compile_config` has only its names."""
+    return dict(model._compile_config.config)
 
 
 def iterate_optimizers(optimizer: Any) -> Iterator[Any]:
