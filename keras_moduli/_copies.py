@@ -54,19 +54,19 @@ def copy_layer(
 
 
 def _explain(layer: Layer, error: Exception) -> str:
-    kind = "Model" if isinstance(layer, keras.Model) else "Layer"
-    parts = ", or call this function on the models inside of it" * (kind == "Model")
-    first = str(error).strip().split("\n")[0]
+    is_model = isinstance(layer, keras.Model)
+    parts = " Or do this to the models inside of it, one by one." * is_model
     return (
-        f"{kind} {layer.name!r}, a {type(layer).__name__}, cannot be made anew: {first} "
-        "Give its class a `get_config` that returns all arguments of `__init__`, and a "
-        f"`from_config` if those are layers{parts}."
+        f"{'Model' if is_model else 'Layer'} {layer.name!r}, a {type(layer).__name__}, "
+        "cannot be made anew: its class needs a `get_config` that returns all arguments "
+        f"of `__init__`, and a `from_config` if some are layers.{parts} Keras says: "
+        f"{' '.join(str(error).split())[:200]}"
     )
 
 
 def _find_functions(layer: Layer, config: dict[str, Any]) -> dict[str, Any]:
     """Returns the functions of users that a config has under their names."""
-    found = {key: getattr(layer, key, None) for key in config}
+    found = {key: _get_argument(layer, key) for key in config}
     return {
         key: value
         for key, value in found.items()
@@ -76,7 +76,8 @@ def _find_functions(layer: Layer, config: dict[str, Any]) -> dict[str, Any]:
 
 def _find_custom_objects(layer: Layer, config: dict[str, Any]) -> dict[str, Any]:
     """Returns classes and functions of users that a layer holds, by their names."""
-    values = [*vars(layer).values(), *(getattr(layer, key, None) for key in config)]
+    arguments = [_get_argument(layer, key) for key in config]
+    values = [*vars(layer).values(), *arguments]
     found: dict[str, Any] = {}
     for value in values:
         kind = value if isinstance(value, types.FunctionType) else type(value)
@@ -84,6 +85,11 @@ def _find_custom_objects(layer: Layer, config: dict[str, Any]) -> dict[str, Any]
         if is_described and not _is_of_keras(kind):
             found[kind.__name__] = kind
     return found
+
+
+def _get_argument(layer: Layer, name: str) -> Any:
+    """Returns what a layer was given for an argument, if it keeps it by the name."""
+    return getattr(layer, name, getattr(layer, f"_{name}", None))
 
 
 def _is_of_keras(kind: Any) -> bool:
@@ -156,6 +162,22 @@ def carry_state(old: Layer, new: Layer) -> None:
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
+    copy_states(old, new)
+
+
+def copy_states(old: Layer, new: Layer, order: Any = None) -> None:
+    """Gives a stateful recurrent layer the states of another: they are no weights.
+
+    Args:
+        old: The other.
+        new: The layer.
+        order: Its k-th neuron is neuron `order[k]` of the other; None for the same.
+    """
+    states = [keras.tree.flatten(getattr(x, "states", None)) for x in (old, new)]
+    for a, b in zip(*states, strict=True):
+        if isinstance(a, keras.Variable):
+            value = _to_array(a)
+            b.assign(value if order is None else value[..., list(order)])
 
 
 def carry_values(old: Layer, new: Layer) -> None:

@@ -26,6 +26,9 @@ ORDER = [
     "_registry",
     "_ordering",
     "_table",
+    "_containers",
+    "_copies",
+    "_rebuild",
     "numerics",
     "manifolds",
     "inhibitors",
@@ -87,7 +90,7 @@ INSIDE = {
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _masks _rule _run _late _fit _keep_zeros _callback _lottery",
     "sparse": "_blocks _orders _report _cost _plan _cells _layers converters _tree "
-    "_planner _convert _stream",
+    "_planner _comparison _convert _stream",
     "report": "_sparsity _geometry",
 }
 

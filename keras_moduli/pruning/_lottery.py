@@ -109,7 +109,9 @@ def _make_fresh(model: keras.Model, seed: int) -> tuple[keras.Model, dict[int, A
         if hasattr(old, "adapt") or not old.trainable:
             _copies.carry_state(old, new)
             _copies.carry_values(old, new)
-    pairs = [pair for layers in rebuild.copied for pair in _copies.pair_variables(*layers)]
+    pairs = [
+        pair for layers in rebuild.copied for pair in _copies.pair_variables(*layers)
+    ]
     _compile_alike(model, ticket)
     return ticket, {id(old): new for old, new in pairs}
 

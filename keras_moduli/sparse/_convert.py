@@ -3,10 +3,8 @@
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _copies
 from keras_moduli._rebuild import Rebuild, carry_everything
 from keras_moduli.sparse._comparison import check_layers, check_model
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
@@ -163,13 +161,4 @@ def _load(leaf: Node, new: Any, rows: Rows) -> None:
     if not new.built:  # in a model that is built when it is called
         new.build_from_config(leaf.layer.get_build_config())
     converter.load(leaf.layer, new, rows)
-    _carry_states(leaf.layer, new)
-
-
-def _carry_states(layer: Any, new: Any) -> None:
-    """Gives a stateful recurrent layer the states of another."""
-    states = [keras.tree.flatten(getattr(x, "states", None) or []) for x in (layer, new)]
-    order = getattr(new, "order", None)
-    for old, state in zip(*states, strict=True):
-        value = ops.convert_to_numpy(old.value)
-        state.assign(value if order is None else value[..., np.array(order)])
+    _copies.copy_states(leaf.layer, new, getattr(new, "order", None))

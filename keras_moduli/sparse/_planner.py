@@ -61,7 +61,9 @@ def plan(
     excluded = _find_excluded(tree, exclude)
     reasons = _find_shared(tree) | dict.fromkeys(excluded, "excluded")
     rows = [
-        row for leaf in tree.leaves() for row in _plan_leaf(leaf, reasons.get(leaf), costs)
+        row
+        for leaf in tree.leaves()
+        for row in _plan_leaf(leaf, reasons.get(leaf), costs)
     ]
     return SparsePlan(tuple(rows), batch_size, tolerance)
 

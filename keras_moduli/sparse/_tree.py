@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from keras_moduli._rebuild import Container, find_container
+from keras_moduli._containers import Container, find_container
 
 
 @dataclass(frozen=True, eq=False)
