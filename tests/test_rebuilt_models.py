@@ -32,7 +32,7 @@ def chain(*layers, shape=(8,)):
 
 
 def assert_sparsified(model, x, **arguments):
-    """Returns the fast form, in which something was converted and nothing else changed."""
+    """Returns the fast form, which has the names and the size of the model."""
     fast = km.sparsify(model, **{"block": BLOCK} | arguments)
     assert fast.count_params() == model.count_params() or arguments.get("exclude")
     assert [layer.name for layer in fast.layers] == [a.name for a in model.layers]
@@ -108,7 +108,7 @@ def test_models_are_rebuilt_however_they_came_to_be(tmp_path):
 
 
 class WithItsStep(keras.Model):
-    """As in Keras's guide to `fit`: made of inputs and outputs, with a step of its own."""
+    """As in Keras's guide to `fit`: a graph with a step of its own."""
 
     def train_step(self, *arguments):
         return super().train_step(*arguments)

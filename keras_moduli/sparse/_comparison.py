@@ -79,11 +79,11 @@ def _explain(layer: Any, path: str, error: float, size: float, tolerance: float)
     )
     if error <= _ROUNDING.get(_find_dtype(layer), 1e-3) * size:
         return (
-            f"{differs}more than tolerance={tolerance:g}, and rounding, in half precision "
-            "or with large weights. Pass a larger `tolerance`."
+            f"{differs}more than tolerance={tolerance:g}, by rounding, in half "
+            "precision or with large weights. Pass a larger `tolerance`."
         )
     leave = f"exclude={path!r}" if path else "exclude=[...] of the names of its layers"
-    return f"{differs}that is no rounding, but another function. Leave it alone by `{leave}`."
+    return f"{differs}no rounding, but another function. Leave it alone by `{leave}`."
 
 
 def _find_dtype(layer: Any) -> str:

@@ -47,10 +47,9 @@ def grow(layer: Any) -> Node:
 def _grow(layer: Any, path: str, known: dict[int, Node]) -> Node:
     if id(layer) in known:
         return known[id(layer)]
-    container, parts = find_container(layer), ()
-    if container is not None:
-        prefix = f"{path}/" if path else ""
-        inside = container.parts(layer)
-        parts = tuple(_grow(part, f"{prefix}{part.name}", known) for part in inside)
+    container = find_container(layer)
+    inside = [] if container is None else container.parts(layer)
+    prefix = f"{path}/" if path else ""
+    parts = tuple(_grow(part, f"{prefix}{part.name}", known) for part in inside)
     known[id(layer)] = Node(path, layer, container, parts)
     return known[id(layer)]
