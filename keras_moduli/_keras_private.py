@@ -4,14 +4,17 @@
 """
 
 import inspect
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import keras
+from keras.src.backend.common import global_state
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.models.functional import Functional
+from keras.src.saving import serialization_lib
 
 Variable = Any
+T = TypeVar("T")
 
 
 def get_sharding(variable: Variable) -> Any:
@@ -89,14 +92,6 @@ def mark_shared(config: dict[str, Any], shared: Any) -> dict[str, Any]:
     return config | {"shared_object_id": id(shared)}
 
 
-def iterate_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yields a model and all layers in it, also cells and layers inside of layers.
-
-    `model.layers` has the outermost only.
-    """
-    yield from model._flatten_layers()
-
-
 def find_callback_list() -> Any:
     """Returns the list of callbacks that is calling one of them just now, or None.
 
@@ -121,6 +116,56 @@ def is_frozen(variable: Variable) -> bool:
     """
     scope = get_stateless_scope()
     return scope is not None and scope.get_current_value(variable) is None
+
+
+def iterate_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yields a layer and all that are inside of it, which only models show."""
+    yield from layer._flatten_layers()
+
+
+def describe(layer: Any, parts: Iterable[Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Returns the config of a layer, and which of some layers it describes inside.
+
+    Each of those is marked, so that `read_config` knows it again.
+    """
+    known = {id(part): part for part in parts}
+    with serialization_lib.ObjectSharingScope():
+        configs = {key: {"module": ""} for key in known}
+        global_state.set_global_attribute(_CONFIGS, configs)
+        config = layer.get_config()
+    return config, [known[key] for key in _find_marks(config) if key in known]
+
+
+def read_config(function: Callable[..., T], config: Any, made: dict[int, Any]) -> T:
+    """Returns what a function makes of a config, in which marked objects are given.
+
+    Args:
+        function: `from_config` of a class, or the class.
+        config: Its argument, or arguments if it is a class.
+        made: The objects, by the addresses of those that they take the place of.
+    """
+    with serialization_lib.ObjectSharingScope():
+        global_state.set_global_attribute(_OBJECTS, dict(made))
+        return function(**config) if isinstance(function, type) else function(config)
+
+
+_CONFIGS = "shared_objects/id_to_config_map"
+_OBJECTS = "shared_objects/id_to_obj_map"
+
+
+def _find_marks(config: Any) -> Iterator[int]:
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _find_marks(value)
+    elif isinstance(config, dict) and "shared_object_id" in config:
+        yield config["shared_object_id"]
+    elif isinstance(config, dict):
+        yield from _find_marks(list(config.values()))
+
+
+def get_compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """Returns what `compile` was called with: `get_compile_config` has only its names."""
+    return dict(model._compile_config.config)
 
 
 def iterate_optimizers(optimizer: Any) -> Iterator[Any]:

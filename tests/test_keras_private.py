@@ -159,3 +159,35 @@ def test_compiled_functions_read_the_weights_of_the_moment(model):
     for value in (1.0, 3.0):
         model.set_weights([np.full((4, 3), value), np.zeros(3)])
         np.testing.assert_allclose(keras.ops.convert_to_numpy(double(x)), 8 * value)
+
+
+def test_iterate_layers_finds_what_only_models_show():
+    layer = keras.layers.TimeDistributed(keras.layers.RNN(keras.layers.GRUCell(3)))
+    assert list(private.iterate_layers(layer)) == [
+        layer,
+        layer.layer,
+        layer.layer.cell,
+    ]
+
+
+def test_configs_are_read_with_other_layers_inside():
+    inner, other = keras.layers.Dense(3), keras.layers.Dense(3)
+    outer = keras.layers.TimeDistributed(inner)
+    config, described = private.describe(outer, [inner, other])
+    assert described == [inner]
+    made = private.read_config(type(outer).from_config, config, {id(inner): other})
+    assert made.layer is other
+    assert "shared_object_id" not in str(outer.get_config())
+    arguments = {"units": 3}
+    assert private.read_config(keras.layers.Dense, arguments, {}).units == 3
+
+
+def test_get_compile_arguments_has_the_objects_themselves(model):
+    def loss(a, b):
+        return keras.ops.mean(a - b)
+
+    model.compile("adam", loss, metrics=["mae"])
+    arguments = private.get_compile_arguments(model)
+    assert arguments["loss"] is loss
+    assert arguments["metrics"] == ["mae"]
+    model.compile(**arguments)

@@ -71,7 +71,6 @@ KINDS = {
     "Conv1D": lambda: K.Conv1D(64, 2),
     "EinsumDense": lambda: K.EinsumDense("abc,cd->abd", (None, 64)),
     "MultiHeadAttention": lambda: SelfAttention(),
-    "TimeDistributed(Dense)": lambda: K.TimeDistributed(K.Dense(64)),
     "ConvLSTM1D(ConvLSTMCell)": lambda: Unfolded(),
     "RNN(StackedRNNCells)": lambda: K.RNN([K.GRUCell(8), K.GRUCell(8)], **SEQUENCES),
     "RNN(DoublingCell)": lambda: K.RNN(DoublingCell(64), **SEQUENCES),

@@ -27,6 +27,9 @@ ORDER = [
     "_registry",
     "_ordering",
     "_table",
+    "_containers",
+    "_copies",
+    "_rebuild",
     "numerics",
     "manifolds",
     "inhibitors",
@@ -89,7 +92,7 @@ INSIDE = {
     "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
     "_lottery",
     "sparse": "_blocks _orders _report _cost _plan _cells _layers converters _tree "
-    "_planner _convert streaming _stream",
+    "_planner _comparison _convert streaming _stream",
     "report": "_sparsity _geometry",
 }
 

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _copies, _keras_private
+from keras_moduli._rebuild import Rebuild, build_copies, carry_flags
 from keras_moduli.pruning import _geometry
 from keras_moduli.pruning._selection import Select, prunable_variables
 
@@ -65,31 +66,26 @@ def lottery_ticket(
     """
     seed = _checks.seed("seed", seed)
     masks = _find_masks(model, select)
-    ticket = _clone(model, seed)
+    ticket, weights = _make_fresh(model, seed)
     if rewind is not None:
         _rewind(ticket, rewind)
-    _copy_positions(model, ticket)
-    for i, mask in masks.items():
-        _hold(ticket.weights[i], mask)
+    for positions in _geometry.list_embeddings(model):
+        _copies.copy_value(positions, weights[id(positions)])
+    for variable, mask in masks:
+        _hold(weights[id(variable)], mask)
     return ticket
 
 
-def _find_masks(model: keras.Model, select: Select) -> dict[int, Any]:
-    """Returns what is not zero in each chosen weight, by its index."""
-    indices = _find_indices(model, prunable_variables(model, select))
-    masks = {i: ops.convert_to_numpy(model.weights[i].value) != 0 for i in indices}
-    if all(mask.all() for mask in masks.values()):
+def _find_masks(model: keras.Model, select: Select) -> list[tuple[Any, Any]]:
+    """Returns the chosen weights, with what is not zero in each."""
+    chosen = prunable_variables(model, select)
+    masks = [(v, ops.convert_to_numpy(v.value) != 0) for v in chosen]
+    if all(mask.all() for _, mask in masks):
         raise ValueError(
             f"Model {model.name!r} has no zeros that a ticket could keep. Prune it "
             "first, with `MagnitudePruning` in `fit`."
         )
     return masks
-
-
-def _copy_positions(model: keras.Model, ticket: keras.Model) -> None:
-    for i in _find_indices(model, _geometry.list_embeddings(model)):
-        # Through NumPy: on JAX two variables must not share a buffer that a step donates.
-        ticket.weights[i].assign(ops.convert_to_numpy(model.weights[i].value))
 
 
 def _hold(weight: Any, mask: Any) -> None:
@@ -99,37 +95,60 @@ def _hold(weight: Any, mask: Any) -> None:
         weight.constraint = _FixedMask(mask, weight.constraint)
 
 
-def _find_indices(model: keras.Model, variables: Sequence[Any]) -> list[int]:
-    wanted = {id(variable) for variable in variables}
-    return [i for i, weight in enumerate(model.weights) if id(weight) in wanted]
+def _make_fresh(model: keras.Model, seed: int) -> tuple[keras.Model, dict[int, Any]]:
+    """Returns a new model with fresh weights, and each by the address of the old one.
+
+    What is no weight that trains is that of the model: what layers have adapted to, words
+    that they know, and layers that are frozen.
+    """
+    rebuild = Rebuild(edit=_Reseed(seed), keep_classes=True)
+    ticket = rebuild(model)
+    inside = build_copies(rebuild)
+    carry_flags(rebuild)
+    for old, new in inside:
+        if hasattr(old, "adapt") or not old.trainable:
+            _copies.carry_state(old, new)
+            _copies.carry_values(old, new)
+    pairs = [
+        pair for layers in rebuild.copied for pair in _copies.pair_variables(*layers)
+    ]
+    _compile_alike(model, ticket)
+    return ticket, {id(old): new for old, new in pairs}
 
 
-def _clone(model: keras.Model, seed: int) -> keras.Model:
-    """Returns the model as its file would describe it, with other seeds."""
-    config = keras.saving.serialize_keras_object(model)
-    _reseed(config, np.random.RandomState(seed))
-    fresh = keras.saving.deserialize_keras_object(config)
-    shapes = [[tuple(w.shape) for w in m.weights] for m in (model, fresh)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"Model {model.name!r} cannot be made anew from its config: "
-            f"{len(shapes[0])} weights became {len(shapes[1])}. A subclassed model needs "
-            "`get_config`, and layers that build all their weights in `build`."
-        )
-    return fresh
+def _compile_alike(model: keras.Model, ticket: keras.Model) -> None:
+    if not model.compiled:
+        return
+    if type(model).compile is not keras.Model.compile:
+        ticket.compile_from_config(model.get_compile_config())
+        return
+    arguments = _keras_private.get_compile_arguments(model)
+    for name in ("optimizer", "metrics", "weighted_metrics"):
+        copied = keras.tree.map_structure(_copies.copy_object, arguments[name])
+        arguments[name] = copied
+    ticket.compile(**arguments)
+    ticket.optimizer.build(ticket.trainable_variables)
 
 
-def _reseed(config: Any, rng: np.random.RandomState) -> None:
+class _Reseed:
     """Gives every initializer in a config a seed of its own."""
-    if isinstance(config, dict):
-        inner = config.get("config") or {}
-        if config.get("module") == "keras.initializers" and "seed" in inner:
-            inner["seed"] = int(rng.randint(2**31))
-        for value in config.values():
-            _reseed(value, rng)
-    elif isinstance(config, list | tuple):
-        for value in config:
-            _reseed(value, rng)
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.RandomState(seed)
+
+    def __call__(self, config: Any, name: str = "") -> None:
+        """Changes a config in place, which is the value of a name in another."""
+        if isinstance(config, list | tuple):
+            for value in config:
+                self(value, name)
+        if not isinstance(config, dict):
+            return
+        inner = config.get("config")
+        is_one = config.get("module") == "keras.initializers" or "initializer" in name
+        if is_one and isinstance(inner, dict) and "seed" in inner:
+            inner["seed"] = int(self.random.randint(2**31))
+        for key, value in config.items():
+            self(value, str(key) if "class_name" not in config else name)
 
 
 def _rewind(ticket: keras.Model, rewind: Any) -> None:
@@ -143,3 +162,6 @@ def _rewind(ticket: keras.Model, rewind: Any) -> None:
             f"Received: {shapes}"
         )
     ticket.set_weights(weights)
+    for layer in _keras_private.iterate_layers(ticket):
+        if hasattr(layer, "adapt"):  # which computes by what it has made of its weights
+            _copies.carry_state(layer, layer)

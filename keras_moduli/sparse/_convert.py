@@ -3,10 +3,10 @@
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _copies
+from keras_moduli._rebuild import Rebuild, carry_everything
+from keras_moduli.sparse._comparison import check_layers, check_model
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
 from keras_moduli.sparse._planner import Exclude
 from keras_moduli.sparse._planner import plan as make_plan
@@ -98,11 +98,21 @@ def _choose_block(first: Any, block: Any) -> Any:
 
 
 def _execute(model: keras.Model, plan: SparsePlan) -> keras.Model:
-    tree = grow(model)
-    rows = _assign_rows(tree, plan, model.name)
-    new, pairs = _rebuild(tree, rows)
-    for leaf, new_layer in pairs:
-        _load(leaf, new_layer, rows[leaf], plan.tolerance)
+    rows = _assign_rows(grow(model), plan, model.name)
+    changed = {id(leaf.layer): leaf for leaf in rows if _changes(rows[leaf])}
+
+    def replace(layer: Any) -> Any:
+        leaf = changed.get(id(layer))
+        return None if leaf is None else _build_fast(leaf, rows[leaf])
+
+    rebuild = Rebuild(replace)
+    new = rebuild(model)
+    fast = [(changed[id(a)], b) for a, b in rebuild.pairs if id(a) in changed]
+    for leaf, new_layer in fast:
+        _load(leaf, new_layer, rows[leaf])
+    carry_everything(rebuild)
+    check_layers(fast, plan.tolerance)
+    check_model(model, new, [leaf.path for leaf, _ in fast], plan.tolerance)
     return new
 
 
@@ -131,30 +141,7 @@ def _describe_misfit(name: str, planned: list[Any], present: list[Any]) -> str:
     )
 
 
-def _rebuild(node: Node, rows: dict[Node, Rows]) -> tuple[Any, list[tuple[Node, Any]]]:
-    """Returns a node's new layer, and all leaves in it with theirs, still empty."""
-    if node.container is None:
-        return _build_leaf(node, rows[node]), []
-    parts = {id(part.layer): part for part in node.parts}
-    pairs: list[tuple[Node, Any]] = []
-
-    def convert(layer: Any) -> Any:
-        if id(layer) not in parts:  # an operation between layers
-            return _copy(layer)
-        new_part, inner = _rebuild(parts[id(layer)], rows)
-        pairs.extend(inner)
-        return new_part
-
-    new, new_parts = node.container.rebuild(node.layer, convert)
-    for key, part in parts.items():
-        if part.container is None and key in new_parts:
-            pairs.append((part, new_parts[key]))
-    return new, pairs
-
-
-def _build_leaf(leaf: Node, rows: Rows) -> Any:
-    if not _changes(rows):
-        return _copy(leaf.layer)
+def _build_fast(leaf: Node, rows: Rows) -> Any:
     converter = find_converter(leaf.layer)
     if converter is None:
         raise ValueError(
@@ -168,28 +155,10 @@ def _changes(rows: Rows) -> bool:
     return any(row.block is not None for row in rows.values())
 
 
-def _copy(layer: Any) -> Any:
-    return layer.__class__.from_config(layer.get_config())
-
-
-def _load(leaf: Node, new: Any, rows: Rows, tolerance: float) -> None:
+def _load(leaf: Node, new: Any, rows: Rows) -> None:
     converter = find_converter(leaf.layer)
-    if converter is None or not _changes(rows):
-        new.set_weights(leaf.layer.get_weights())
-        return
+    assert converter is not None
+    if not new.built:  # in a model that is built when it is called
+        new.build_from_config(leaf.layer.get_build_config())
     converter.load(leaf.layer, new, rows)
-    shape = converter.sample_shape(leaf.layer)
-    if shape is not None:
-        _compare(leaf.layer, new, shape, tolerance)
-
-
-def _compare(layer: Any, new: Any, shape: tuple[int, ...], tolerance: float) -> None:
-    x = np.random.RandomState(0).uniform(-1, 1, shape).astype("float32")
-    outputs = [keras.tree.flatten(one(x))[0] for one in (layer, new)]
-    a, b = (ops.convert_to_numpy(y).astype(np.float64) for y in outputs)
-    if (error := float(np.abs(a - b).max())) > tolerance:
-        raise ValueError(
-            f"The sparse form of layer {layer.name!r} differs by {error:.2g}, more than "
-            f"tolerance={tolerance:g}: rounding, in half precision or with large weights."
-            " Pass a larger `tolerance`."
-        )
+    _copies.copy_states(leaf.layer, new, getattr(new, "order", None))

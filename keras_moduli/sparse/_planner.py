@@ -59,17 +59,34 @@ def plan(
         block = _checks.pair("block", block, "(16, 64), or None to choose")
     costs = CostModel(block, batch_size)
     excluded = _find_excluded(tree, exclude)
+    reasons = _find_shared(tree) | dict.fromkeys(excluded, "excluded")
     rows = [
-        row for leaf in tree.leaves() for row in _plan_leaf(leaf, leaf in excluded, costs)
+        row
+        for leaf in tree.leaves()
+        for row in _plan_leaf(leaf, reasons.get(leaf), costs)
     ]
     return SparsePlan(tuple(rows), batch_size, tolerance)
 
 
-def _plan_leaf(leaf: Node, excluded: bool, costs: CostModel) -> Iterator[PlanRow]:
+def _find_shared(tree: Node) -> dict[Node, str]:
+    """Returns the leaves that have a kernel which another has too, and what to say."""
+    holders: dict[int, list[Node]] = {}
+    for leaf in tree.leaves():
+        for kernel in list_kernels(leaf.layer).values():
+            holders.setdefault(id(kernel), []).append(leaf)
+    return {
+        leaf: "it shares a kernel with layer " + next(x.path for x in all_ if x != leaf)
+        for all_ in holders.values()
+        if len(set(all_)) > 1
+        for leaf in all_
+    }
+
+
+def _plan_leaf(leaf: Node, reason: str | None, costs: CostModel) -> Iterator[PlanRow]:
     kernels = list_kernels(leaf.layer)
     converter = find_converter(leaf.layer)
-    if excluded:
-        choices = dict.fromkeys(kernels, Choice(None, "excluded"))
+    if reason is not None:
+        choices = dict.fromkeys(kernels, Choice(None, reason))
     elif converter is None:
         reason = f"no fast form of {name_kind(leaf.layer)} is known"
         choices = dict.fromkeys(kernels, Choice(None, reason))
@@ -116,7 +133,8 @@ def _match_names(tree: Node, exclude: Any) -> set[Node] | None:
             "layer such as `lambda layer: layer.name == 'head'`. "
             f"Received: exclude={exclude!r}"
         )
-    known = [node.path for node in tree.nodes() if node.path]
+    places = [(path, node) for path, node in tree.places() if path]
+    known = [path for path, _ in places]
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -125,4 +143,4 @@ def _match_names(tree: Node, exclude: Any) -> set[Node] | None:
                 f"`exclude` names no layer of the model: {name!r}.{hint} Its layers are "
                 f"{known}."
             )
-    return {node for node in tree.nodes() if node.path in names}
+    return {node for path, node in places if path in names}

@@ -1,94 +1,15 @@
-"""The layers of a model as a tree: the one place that looks into layers of layers."""
+"""The layers of a model as a tree."""
 
-import abc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import keras
-
-Convert = Callable[[Any], Any]
-
-
-class Container(abc.ABC):
-    """A kind of layer that is made of others, and rebuilt of what they become."""
-
-    @abc.abstractmethod
-    def holds(self, layer: Any) -> bool:
-        """Returns whether a layer is of this kind."""
-
-    @abc.abstractmethod
-    def parts(self, layer: Any) -> list[Any]:
-        """Returns the layers that it is made of."""
-
-    @abc.abstractmethod
-    def rebuild(self, layer: Any, convert: Convert) -> tuple[Any, dict[int, Any]]:
-        """Returns a new layer, and what each part is in it, by the part's `id`.
-
-        Args:
-            layer: Of this kind.
-            convert: Makes a new layer of a part.
-        """
-
-
-class _Model(Container):
-    """A model, or a model inside another."""
-
-    def holds(self, layer: Any) -> bool:
-        return isinstance(layer, keras.Model)
-
-    def parts(self, layer: Any) -> list[Any]:
-        return list(layer.layers)
-
-    def rebuild(self, layer: Any, convert: Convert) -> tuple[Any, dict[int, Any]]:
-        new_parts: dict[int, Any] = {}
-        raised_by_parts: list[Exception] = []
-
-        def convert_once(part: Any) -> Any:
-            try:
-                new_parts[id(part)] = convert(part)
-            except Exception as error:
-                raised_by_parts.append(error)
-                raise
-            return new_parts[id(part)]
-
-        try:
-            new = keras.models.clone_model(layer, clone_function=convert_once)
-        except ValueError as error:
-            if any(error is other for other in raised_by_parts):
-                raise
-            raise ValueError(
-                f"Model {layer.name!r} cannot be rebuilt layer by layer: {error} Make it "
-                "a Sequential or a Functional model."
-            ) from error
-        return new, new_parts
-
-
-class _Bidirectional(Container):
-    """Keras's, which copies the layers that it is given."""
-
-    def holds(self, layer: Any) -> bool:
-        return type(layer) is keras.layers.Bidirectional
-
-    def parts(self, layer: Any) -> list[Any]:
-        return [layer.forward_layer, layer.backward_layer]
-
-    def rebuild(self, layer: Any, convert: Convert) -> tuple[Any, dict[int, Any]]:
-        config = layer.get_config()
-        for name in ("layer", "backward_layer"):
-            config.pop(name, None)
-        forward, backward = map(convert, self.parts(layer))
-        new = keras.layers.Bidirectional(forward, backward_layer=backward, **config)
-        pairs = zip(self.parts(layer), self.parts(new), strict=True)
-        return new, {id(part): new_part for part, new_part in pairs}
-
-
-_CONTAINERS = (_Model(), _Bidirectional())
+from keras_moduli._containers import Container, find_container
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A layer in its place in a model.
+    """A layer in its place in a model; the first, if it is in several.
 
     Attributes:
         path: Its name; of a layer inside another with a slash. Empty for the model.
@@ -103,21 +24,32 @@ class Node:
     parts: tuple["Node", ...]
 
     def nodes(self) -> Iterator["Node"]:
-        """Yields this node and all below it."""
-        yield self
+        """Yields this node and all below it, each once."""
+        yield from {node: None for _, node in self.places()}
+
+    def places(self, path: str = "") -> Iterator[tuple[str, "Node"]]:
+        """Yields this node and all below it, by each of the paths that lead there."""
+        yield path, self
+        prefix = f"{path}/" if path else ""
         for part in self.parts:
-            yield from part.nodes()
+            yield from part.places(f"{prefix}{part.layer.name}")
 
     def leaves(self) -> Iterator["Node"]:
         """Yields the nodes that are not made of others."""
         return (node for node in self.nodes() if node.container is None)
 
 
-def grow(layer: Any, path: str = "") -> Node:
+def grow(layer: Any) -> Node:
     """Returns the tree of a layer or model."""
-    container = next((kind for kind in _CONTAINERS if kind.holds(layer)), None)
-    if container is None:
-        return Node(path, layer, None, ())
+    return _grow(layer, "", {})
+
+
+def _grow(layer: Any, path: str, known: dict[int, Node]) -> Node:
+    if id(layer) in known:
+        return known[id(layer)]
+    container = find_container(layer)
+    inside = [] if container is None else container.parts(layer)
     prefix = f"{path}/" if path else ""
-    parts = (grow(part, f"{prefix}{part.name}") for part in container.parts(layer))
-    return Node(path, layer, container, tuple(parts))
+    parts = tuple(_grow(part, f"{prefix}{part.name}", known) for part in inside)
+    known[id(layer)] = Node(path, layer, container, parts)
+    return known[id(layer)]
