@@ -86,8 +86,8 @@ INSIDE = {
     "layers": "_embedding _placement _recurrent _wrapper",
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _masks _rule _run _late _fit _keep_zeros _callback _lottery",
-    "sparse": "_blocks _orders _report _cost _plan _cells _layers converters _tree "
-    "_planner _convert _stream",
+    "sparse": "_blocks _orders _report _cost _plan _cells _layers _einsum _attention "
+    "converters _tree _planner _convert _stream",
     "report": "_sparsity _geometry",
 }
 

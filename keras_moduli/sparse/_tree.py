@@ -83,7 +83,24 @@ class _Bidirectional(Container):
         return new, {id(part): new_part for part, new_part in pairs}
 
 
-_CONTAINERS = (_Model(), _Bidirectional())
+class _TimeDistributed(Container):
+    """Keras's, around any layer, or a model."""
+
+    def holds(self, layer: Any) -> bool:
+        return type(layer) is keras.layers.TimeDistributed
+
+    def parts(self, layer: Any) -> list[Any]:
+        return [layer.layer]
+
+    def rebuild(self, layer: Any, convert: Convert) -> tuple[Any, dict[int, Any]]:
+        config = layer.get_config()
+        del config["layer"]
+        new_part = convert(layer.layer)
+        new = keras.layers.TimeDistributed(new_part, **config)
+        return new, {id(layer.layer): new_part}
+
+
+_CONTAINERS = (_Model(), _Bidirectional(), _TimeDistributed())
 
 
 @dataclass(frozen=True, eq=False)
