@@ -180,7 +180,8 @@ class BlockSparseEinsumDense(keras.layers.Layer):
         y = self.layout.product(flat, self.blocks)
         y = ops.reshape(y, (*shape, *self.kept_shape))
         y = _transpose(y, free + self.product.kept, outputs)
-        return self.activation(y if self.bias is None else y + self.bias)
+        # As Keras adds it, which on TensorFlow is not always as `+` would.
+        return self.activation(y if self.bias is None else ops.add(y, self.bias))
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns what `EinsumDense` returns."""

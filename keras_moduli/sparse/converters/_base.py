@@ -81,8 +81,8 @@ _wrappers: dict[type, Callable[[Converter], Converter]] = {}
 
 C = TypeVar("C", bound=type[Converter])
 
-# Of normalization over several axes.
-_NO_MATRICES = ("gamma", "beta", "scale")
+# Of normalization, and of activations, over several axes: they multiply each by its own.
+_NO_MATRICES = ("gamma", "beta", "scale", "alpha")
 
 
 def register_converter(converter: C) -> C:
@@ -201,7 +201,7 @@ def list_matrices(layer: Any) -> dict[str, Variable]:
     for weight in layer.weights:
         if id(weight) not in positions and (is_kernel(weight) or _is_matrix(weight)):
             _, _, path = f"/{weight.path}".partition(f"/{layer.name}/")
-            name = path or weight.name
+            name = path or weight.path
             kernels[f"{name}:{len(kernels)}" if name in kernels else name] = weight
     return kernels
 

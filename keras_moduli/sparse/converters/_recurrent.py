@@ -85,7 +85,6 @@ class RecurrentConverter(Converter):
         """Assigns blocks and biases, in the order of the new layer's neurons."""
         projection = new.projection or new.cell.projection
         self.load_cell(layer.cell, new.cell, projection, rows, new.order)
-        load_states(layer, new, new.order)
 
     def sample_shape(self, layer: Any) -> tuple[int, ...] | None:
         """Returns the shape of sequences; none if a call would change the states."""
@@ -167,14 +166,6 @@ def take_arguments(layer: Any) -> dict[str, Any]:
     """Returns the arguments that any recurrent layer takes, as a layer has them."""
     config = layer.get_config()
     return {name: config[name] for name in _RNN_ARGUMENTS if name in config}
-
-
-def load_states(layer: Any, new: Any, order: Any = None) -> None:
-    """Gives a stateful layer the states of another, in the order of its neurons."""
-    if layer.stateful and layer.states is not None:
-        pairs = zip(*map(keras.tree.flatten, (layer.states, new.states)), strict=True)
-        for state, new_state in pairs:
-            new_state.assign(permute_columns(to_array(state), order))
 
 
 def _choose_recurrent(kernel: Any, costs: CostModel, list_orders: Orders) -> Choice:

@@ -21,7 +21,6 @@ from keras_moduli.sparse.converters._base import (
 from keras_moduli.sparse.converters._recurrent import (
     RecurrentConverter,
     list_cell_kernels,
-    load_states,
     take_arguments,
 )
 
@@ -89,7 +88,6 @@ class StackedConverter(Converter):
                 new_cell.set_weights(cell.get_weights())
                 continue
             converter.load_cell(cell, new_cell, new_cell.projection, own, None)
-        load_states(layer, new)
 
     def sample_shape(self, layer: Any) -> None:
         """Returns None: cells of any kind may take inputs of any kind."""
