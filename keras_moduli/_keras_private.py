@@ -16,6 +16,14 @@ from keras.src.saving import serialization_lib
 Variable = Any
 T = TypeVar("T")
 
+_PROJECTIONS = {
+    "query": "_query_dense",
+    "key": "_key_dense",
+    "gate": "_gate_dense",
+    "value": "_value_dense",
+    "attention_output": "_output_dense",
+}
+
 
 def get_sharding(variable: Variable) -> Any:
     """Returns how a variable is laid out over devices, for one that goes with it.
@@ -35,6 +43,25 @@ def untrack(optimizer: Any, variables: Iterable[Variable]) -> None:
     """Takes variables off those of an optimizer: there is `add_variable`, no remove."""
     for variable in variables:
         optimizer._untrack_variable(variable)
+
+
+def get_projections(attention: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
+    """Returns the projections of an attention layer by name, as they come in its weights.
+
+    Not all are public: of `MultiHeadAttention` the gate is not, of `GroupQueryAttention`
+    none is.
+    """
+    found = {name: getattr(attention, key, None) for name, key in _PROJECTIONS.items()}
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def replace_projection(
+    attention: keras.layers.Layer, name: str, new: keras.layers.Layer
+) -> None:
+    """Puts a layer in the place of a projection, whose weights are its no longer."""
+    attribute = _PROJECTIONS[name]
+    attention._tracker.untrack(getattr(attention, attribute))
+    setattr(attention, attribute, new)
 
 
 class Call(NamedTuple):

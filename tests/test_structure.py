@@ -91,8 +91,8 @@ INSIDE = {
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
     "_lottery",
-    "sparse": "_blocks _orders _report _cost _plan _cells _layers converters _tree "
-    "_planner _comparison _convert streaming _stream",
+    "sparse": "_blocks _orders _report _cost _plan _cells _layers _einsum _attention "
+    "converters _tree _planner _comparison _convert streaming _stream",
     "report": "_sparsity _geometry",
 }
 
