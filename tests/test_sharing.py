@@ -71,20 +71,13 @@ def test_a_copy_shares_what_the_model_shares(way):
 
 def test_a_file_is_a_value_and_shares_what_the_model_shares(tmp_path):
     model = make_model()
-    x = np.random.RandomState(0).standard_normal((2, 5, 4)).astype("float32")
     config = save(model, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     first, inner, last = held(loaded)
     assert first is inner
     assert first is not last
-    np.testing.assert_allclose(
-        *(m.predict(x, verbose=0) for m in (loaded, model)), atol=1e-5
-    )
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(sum(loaded.losses)),
-        keras.ops.convert_to_numpy(sum(model.losses)),
-        rtol=1e-5,
-    )
+    for a, b in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
     again = save(loaded, tmp_path / "again.keras")
     keras.backend.clear_session()
     another = save(make_model(), tmp_path / "another.keras")
