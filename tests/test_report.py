@@ -119,3 +119,20 @@ def test_weights_of_equal_names_are_told_apart():
     with pytest.warns(UserWarning, match="right/rnn/recurrent_kernel is collapsed"):
         monitor.on_epoch_end(0, logs)
     assert sorted(logs) == [f"spread {label}" for label in sorted(verdicts)]
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_what_is_printed_fits_any_terminal(encoding, monkeypatch):
+    model = make_twins()
+    model.name = "Nö×网"
+    network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, name="d网")])
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr("sys.stdout", terminal)
+    tables = km.sparsity(network), km.geometry(model), km.sparse.plan(network)
+    for table in (*tables, km.report.SparsityReport(())):
+        print(table, repr(table))
+    terminal.flush()
+    text = terminal.buffer.getvalue().decode(encoding)
+    assert ("64 × 64" if encoding != "ascii" else "64 x 64") in text
+    assert ("d网" if encoding == "utf-8" else r"d\u7f51") in text

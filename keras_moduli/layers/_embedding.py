@@ -163,12 +163,13 @@ class _FrozenKernels:
         self.charged: list[tuple[Any, ModuliRegularizer]] = []
 
     def __call__(self, points: Tensor) -> Tensor:
+        floatx = keras.config.floatx()
         frozen = [
-            regularizer.penalty(kernel)
+            ops.cast(regularizer.penalty(kernel), floatx)
             for kernel, regularizer in self.charged
             if not kernel.trainable
         ]
-        return sum(frozen, ops.zeros((), "float32"))
+        return sum(frozen, ops.zeros((), floatx))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

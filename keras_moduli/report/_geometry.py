@@ -92,7 +92,7 @@ class GeometryReport:
             for row in self.rows
         ]
         advice = {f"{row.verdict}: {row.advice}" for row in self.rows if row.advice}
-        return "\n".join([draw_table(headings, cells), *sorted(advice)])
+        return draw_table(headings, cells, notes=sorted(advice))
 
     def __repr__(self) -> str:
         return str(self)

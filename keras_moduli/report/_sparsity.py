@@ -43,7 +43,7 @@ class SparsityRow:
     @property
     def sparsity(self) -> float:
         """Fraction of the weights that are exactly zero."""
-        return self.zeros / self.size
+        return self.zeros / self.size if self.size else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The row as a dictionary of plain values."""
@@ -80,11 +80,8 @@ class SparsityReport:
         headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
         headings += ["mean\ndistance", "before\npruning"] * has_distance
         cells = [_format_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
-        return "\n".join(
-            [
-                draw_table(headings, cells, section_before_last=True),
-                *self._explain_left_alone(),
-            ]
+        return draw_table(
+            headings, cells, section_before_last=True, notes=self._explain_left_alone()
         )
 
     def _explain_left_alone(self) -> list[str]:
