@@ -86,14 +86,14 @@ def test_no_backend_is_imported():
 
 # Likewise within the larger packages.
 INSIDE = {
-    "regularizers": "_cost _placement _rows _evaluation _moduli _controls",
+    "regularizers": "_cost _placement _rows _evaluation _moduli _controls _assignment",
     "layers": "_embedding _placement _recurrent _wrapper",
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
     "_lottery",
     "sparse": "_blocks _orders _report _cost _plan _cells _layers _einsum _attention "
     "converters _tree _planner _comparison _convert streaming _stream",
-    "report": "_sparsity _geometry",
+    "report": "_labels _sparsity _geometry",
 }
 
 
