@@ -43,6 +43,10 @@ def tests(session, backend):
         *["pytest", "-n", "2", "--dist", "worksteal"],
         *["--backend-independent-on", independent[0], *session.posargs],
         KERAS_BACKEND=backend,
+        # What JAX has compiled once, in any process, it compiles no more.
+        JAX_COMPILATION_CACHE_DIR=str(session.cache_dir / "jax"),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
     )
 
 
