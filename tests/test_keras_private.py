@@ -158,7 +158,7 @@ def test_call_while_saving_is_inside_of_a_call_of_keras():
 
     found = private.call_while_saving(outermost)
     assert found == "keras.src.saving.serialization_lib"
-    with pytest.raises(ValueError, match="^inside$"):
+    with pytest.raises(ValueError, match=r"^inside$"):
         private.call_while_saving(lambda: exec("raise ValueError('inside')"))
 
 
