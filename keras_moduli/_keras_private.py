@@ -82,26 +82,6 @@ def read_config(function: Callable[..., T], config: Any, made: dict[int, Any]) -
         return function(**config) if isinstance(function, type) else function(config)
 
 
-def call_while_saving(function: Callable[[], T]) -> T:
-    """Returns what a function returns, called as if Keras were saving a model.
-
-    Only while it is does a config mark what several layers of the model share.
-    """
-    call = _Call(function)
-    keras.saving.serialize_keras_object(call)
-    result: T = call.result
-    return result
-
-
-class _Call:
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
-
-    def get_config(self) -> dict[str, Any]:
-        self.result = self.function()
-        return {}
-
-
 _CONFIGS = "shared_objects/id_to_config_map"
 _OBJECTS = "shared_objects/id_to_obj_map"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_moduli import _copies, _keras_private
+from keras_moduli import _copies
 from keras_moduli._containers import find_container
 
 Layer = Any
@@ -45,10 +45,6 @@ class Rebuild:
         if not self._depth and self._made[id(layer)] in self._copies:
             self._copied[id(layer)] = None
         return self._made[id(layer)]
-
-    def make(self, model: Layer) -> Layer:
-        """Returns a new model, in which layers share what those of the old one do."""
-        return _keras_private.call_while_saving(lambda: self(model))
 
     @property
     def pairs(self) -> list[tuple[Layer, Layer]]:

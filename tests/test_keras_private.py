@@ -3,8 +3,6 @@
 A test that fails here says which function of `_keras_private` Keras has changed.
 """
 
-import inspect
-
 import keras
 import numpy as np
 import pytest
@@ -149,17 +147,6 @@ def test_configs_are_read_with_other_layers_inside():
     assert "shared_object_id" not in str(outer.get_config())
     arguments = {"units": 3}
     assert private.read_config(keras.layers.Dense, arguments, {}).units == 3
-
-
-def test_call_while_saving_is_inside_of_a_call_of_keras():
-    def outermost():
-        names = [frame.frame.f_globals["__name__"] for frame in inspect.stack()]
-        return next(name for name in reversed(names) if name.startswith("keras.src."))
-
-    found = private.call_while_saving(outermost)
-    assert found == "keras.src.saving.serialization_lib"
-    with pytest.raises(ValueError, match=r"^inside$"):
-        private.call_while_saving(lambda: exec("raise ValueError('inside')"))
 
 
 def test_get_compile_arguments_has_the_objects_themselves(model):

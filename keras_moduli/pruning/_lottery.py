@@ -102,7 +102,7 @@ def _make_fresh(model: keras.Model, seed: int) -> tuple[keras.Model, dict[int, A
     that they know, and layers that are frozen.
     """
     rebuild = Rebuild(edit=_Reseed(seed), keep_classes=True)
-    ticket = rebuild.make(model)
+    ticket = rebuild(model)
     inside = build_copies(rebuild)
     carry_flags(rebuild)
     for old, new in inside:

@@ -106,7 +106,7 @@ def _execute(model: keras.Model, plan: SparsePlan) -> keras.Model:
         return None if leaf is None else _build_fast(leaf, rows[leaf])
 
     rebuild = Rebuild(replace)
-    new = rebuild.make(model)
+    new = rebuild(model)
     fast = [(changed[id(a)], b) for a, b in rebuild.pairs if id(a) in changed]
     for leaf, new_layer in fast:
         _load(leaf, new_layer, rows[leaf])
