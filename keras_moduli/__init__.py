@@ -29,12 +29,18 @@ from keras_moduli.callbacks import (
     embedding_optimizer,
 )
 from keras_moduli.compression import load_compressed, save_compressed
-from keras_moduli.pruning import KeepZeros, MagnitudePruning, lottery_ticket
+from keras_moduli.pruning import (
+    AtFinalSparsity,
+    KeepZeros,
+    MagnitudePruning,
+    lottery_ticket,
+)
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
 from keras_moduli.report import geometry, sparsity
 from keras_moduli.sparse import sparsify
 
 __all__ = [
+    "AtFinalSparsity",
     "GeometryMonitor",
     "GeometrySchedule",
     "KeepZeros",

@@ -47,6 +47,40 @@ def make_constant(array: Any) -> Any:
     return ops.convert_to_tensor(array) if keras.backend.backend() == "torch" else array
 
 
+class Indices:
+    """Indices for `gather_blocks`, which PyTorch wants as a tensor on each device.
+
+    What is kept are only arrays, and copies on devices that were made outside of traces:
+    in the symbolic pass of Keras, tensors are of the device "meta" and have no values.
+    Neither `copy.deepcopy` nor `pickle` takes the tensors along.
+
+    Args:
+        array: Of integers.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.ascontiguousarray(array, np.int64)
+        self._copies: dict[Any, Any] = {}
+
+    def __reduce__(self) -> Any:
+        return Indices, (self.array,)
+
+    def on_device_of(self, x: Tensor) -> Tensor:
+        """Returns the indices as a tensor of PyTorch, beside another."""
+        import torch
+
+        if x.device in self._copies:
+            return self._copies[x.device]
+        tensor = torch.from_numpy(self.array)  # shares memory, and costs next to nothing
+        if x.device.type == "cpu":
+            return tensor
+        tensor = tensor.to(x.device)
+        is_real = type(tensor) is torch.Tensor and not tensor.is_inference()
+        if x.device.type != "meta" and is_real:
+            self._copies[x.device] = tensor
+        return tensor
+
+
 def reverse_axes(x: Tensor) -> Tensor:
     """Returns a tensor with its axes in reverse."""
     # PyTorch wants a list of them if they are not two.
@@ -66,7 +100,8 @@ def gather_blocks(x: Tensor, layout: Any) -> Tensor:
     is_vector = len(x.shape) == 1
     if keras.backend.backend() == "torch":
         # Each of the operations of Keras would take longer than all of this.
-        return x[layout.inputs[:, None] if is_vector else layout.inputs]
+        inputs = layout.inputs.on_device_of(x)
+        return x[inputs[:, None] if is_vector else inputs]
     columns, _, width = layout.shape
     height = layout.block[0]
     blocks = ops.reshape(x, (x.shape[0] // height, height, *[-1] * (len(x.shape) - 1)))

@@ -107,6 +107,12 @@ def built_model(value: Any) -> keras.Model:
     return value
 
 
+def is_built(model: keras.Model) -> bool:
+    """Whether a model has all its weights: also one that has only a `train_step`."""
+    parts = model.layers
+    return bool(model.built or (parts and all(layer.built for layer in parts)))
+
+
 def array(value: Any) -> NDArray[np.float64]:
     """A new float64 array of a list, an array, or a tensor of any backend.
 

@@ -3,15 +3,28 @@
 `tests/test_keras_private.py` has a test for each, which fails when Keras changes it.
 """
 
+import contextvars
+import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 from keras.src.backend.common import global_state
+from keras.src.backend.common.stateless_scope import get_stateless_scope
+from keras.src.models.functional import Functional
 from keras.src.saving import serialization_lib
 
 Variable = Any
 T = TypeVar("T")
+
+_PROJECTIONS = {
+    "query": "_query_dense",
+    "key": "_key_dense",
+    "gate": "_gate_dense",
+    "value": "_value_dense",
+    "attention_output": "_output_dense",
+}
 
 
 def get_sharding(variable: Variable) -> Any:
@@ -34,21 +47,166 @@ def untrack(optimizer: Any, variables: Iterable[Variable]) -> None:
         optimizer._untrack_variable(variable)
 
 
-def count_calls(layer: keras.layers.Layer) -> int:
-    """Returns in how many places of a graph a layer is called.
+def get_projections(attention: keras.layers.Layer) -> dict[str, keras.layers.Layer]:
+    """Returns the projections of an attention layer by name, as they come in its weights.
 
-    A Functional model shows its layers, and not how often it calls each.
+    Not all are public: of `MultiHeadAttention` the gate is not, of `GroupQueryAttention`
+    none is.
     """
-    return len(layer._inbound_nodes)
+    found = {name: getattr(attention, key, None) for name, key in _PROJECTIONS.items()}
+    return {name: part for name, part in found.items() if part is not None}
+
+
+def replace_projection(
+    attention: keras.layers.Layer, name: str, new: keras.layers.Layer
+) -> None:
+    """Puts a layer in the place of a projection, whose weights are its no longer."""
+    attribute = _PROJECTIONS[name]
+    attention._tracker.untrack(getattr(attention, attribute))
+    setattr(attention, attribute, new)
+
+
+class Call(NamedTuple):
+    """One call in the graph of a model.
+
+    Attributes:
+        operation: What is called: a layer, a model, or an operation of `keras.ops`.
+        args: Positional arguments, with symbolic tensors.
+        kwargs: Keyword arguments likewise.
+        outputs: The symbolic tensors that it gives, flat.
+    """
+
+    operation: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[Any]
+
+
+def find_call(tensor: Any) -> Call:
+    """Returns the call that made a symbolic tensor.
+
+    A Functional model shows its operations, and not what it calls them on.
+    """
+    operation, index, _ = tensor._keras_history
+    node = operation._inbound_nodes[index]
+    return Call(operation, node.arguments.args, node.arguments.kwargs, node.outputs)
+
+
+def find_mask(tensor: Any) -> Any:
+    """Returns the mask that a symbolic tensor brings along, or None.
+
+    Layers hand masks on beside their outputs, and nothing public shows them.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
+def is_graph(model: Any) -> bool:
+    """Whether calling an object does nothing but evaluate the graph of a model.
+
+    The class of Functional models has no public name.
+    """
+    kinds = [kind for kind in (keras.Sequential, Functional) if isinstance(model, kind)]
+    names = ("call", "__call__")
+    return bool(kinds) and all(
+        getattr(type(model), name) is getattr(kinds[0], name) for name in names
+    )
 
 
 def mark_shared(config: dict[str, Any], shared: Any) -> dict[str, Any]:
     """Marks a config as that of an object which several layers of a model hold.
 
-    Keras marks the second object that holds a shared one, and the first only if nobody
-    has copied its config in the meantime, which Keras itself does.
+    Keras marks the second object that holds a shared one, by its address, and the first
+    only if nobody has copied its config in the meantime, which Keras itself does. Here
+    the mark is a number within the call that saves or clones a model, and none without
+    one: a config is a value.
     """
-    return config | {"shared_object_id": id(shared)}
+    if _copies.get():
+        return config
+    config = {key: value for key, value in config.items() if key != _MARK}
+    scope = _find_sharing()
+    if scope is None or scope.loads:
+        return config
+    number, _ = scope.marked.setdefault(id(shared), (len(scope.marked), shared))
+    return config | {_MARK: number}
+
+
+def deserialize_shared(config: dict[str, Any]) -> Any:
+    """Returns the object of a config: one for each mark within a call of Keras.
+
+    Keras looks marks up in `load_model`, and neither in `clone_model` nor `from_config`.
+    """
+    scope = None if _copies.get() else _find_sharing()
+    if scope is None or _MARK not in config:
+        return keras.saving.deserialize_keras_object(config)
+    if config[_MARK] not in scope.made:
+        made = keras.saving.deserialize_keras_object(config)
+        scope.made[config[_MARK]] = made
+    return scope.made[config[_MARK]]
+
+
+_MARK = "shared_object_id"
+_SCOPE = "keras_moduli_sharing"
+_OF_MODELS = ("keras.src.models.", "keras.src.saving.")
+_LOADING = ("load", "from_", "deserialize", "model_from_")
+
+
+@dataclass
+class _Sharing:
+    """What is shared within one call of Keras that saves, loads or clones a model.
+
+    Attributes:
+        loads: Whether it takes marks that another call has made.
+        marked: Number and object, by the address of the object, which lives as long.
+        made: Objects by their numbers.
+    """
+
+    loads: bool
+    marked: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    made: dict[int, Any] = field(default_factory=dict)
+
+
+def _find_sharing() -> _Sharing | None:
+    """Returns what the outermost call of Keras's models and saving shares, if one runs.
+
+    Keras tells layers nothing about the model that they are cloned for. It is kept with
+    the frame of that call, so that it ends when the call does, in whatever way.
+    """
+    outermost, frame = None, inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_OF_MODELS):
+            outermost = frame
+        frame = frame.f_back
+    if outermost is None:
+        return None
+    scope = _Sharing(loads=outermost.f_code.co_name.startswith(_LOADING))
+    found: _Sharing = outermost.f_locals.setdefault(_SCOPE, scope)
+    return found
+
+
+def find_callback_list() -> Any:
+    """Returns the list of callbacks that is calling one of them just now, or None.
+
+    `fit` keeps it to itself, and a callback knows nothing of the others.
+    """
+    own = inspect.currentframe()
+    # Its own frame would hold itself, and all frames above, until garbage is collected.
+    frame = None if own is None else own.f_back
+    del own
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList):
+            return caller
+        frame = frame.f_back
+    return None
+
+
+def is_frozen(variable: Variable) -> bool:
+    """Whether a compiled step that is being traced would take a value for ever.
+
+    In JAX's scopes what is none of the state of the step is a constant of it.
+    """
+    scope = get_stateless_scope()
+    return scope is not None and scope.get_current_value(variable) is None
 
 
 def iterate_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
@@ -65,7 +223,7 @@ def describe(layer: Any, parts: Iterable[Any]) -> tuple[dict[str, Any], list[Any
     with serialization_lib.ObjectSharingScope():
         configs = {key: {"module": ""} for key in known}
         global_state.set_global_attribute(_CONFIGS, configs)
-        config = layer.get_config()
+        config = _run_as_copy(layer.get_config)
     return config, [known[key] for key in _find_marks(config) if key in known]
 
 
@@ -79,7 +237,21 @@ def read_config(function: Callable[..., T], config: Any, made: dict[int, Any]) -
     """
     with serialization_lib.ObjectSharingScope():
         global_state.set_global_attribute(_OBJECTS, dict(made))
-        return function(**config) if isinstance(function, type) else function(config)
+        if isinstance(function, type):
+            return _run_as_copy(function, **config)
+        return _run_as_copy(function, config)
+
+
+_copies = contextvars.ContextVar("copies", default=False)
+
+
+def _run_as_copy(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Calls a function with the marks of `describe`, rather than those of `mark_shared`."""
+    token = _copies.set(True)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _copies.reset(token)
 
 
 _CONFIGS = "shared_objects/id_to_config_map"
@@ -109,10 +281,10 @@ def iterate_optimizers(optimizer: Any) -> Iterator[Any]:
 
 
 def find_optimizer(optimizer: Any, variable: Variable) -> Any:
-    """Returns the optimizer that updates a variable."""
+    """Returns the optimizer that updates a variable, of those that share the work."""
     *_, last = iterate_optimizers(optimizer)
     for part in getattr(last, "optimizers", ()):
-        if next(iterate_slots(part, variable), None) is not None:
+        if _find_index(part, variable) is not None:
             return part
     return last
 
@@ -120,18 +292,26 @@ def find_optimizer(optimizer: Any, variable: Variable) -> Any:
 def iterate_slots(optimizer: Any, variable: Variable) -> Iterator[Variable]:
     """Yields the state that an optimizer keeps for a variable: momenta, averages.
 
-    Keras's optimizers hold slots in lists of their own, which each names differently;
-    what they share is how `add_variable_from_reference` makes paths.
+    Keras's optimizers hold their slots in lists, which each names differently, with an
+    entry for each variable that they train, in the order of these.
     """
-    prefix = variable.path.replace("/", "_") + "_"
-    for state in optimizer.variables:
-        is_number = "float" in keras.backend.standardize_dtype(state.dtype)
-        if (
-            is_number  # a mask is none
-            and state.shape == variable.shape
-            and state.path.split("/")[-1].startswith(prefix)
-        ):
-            yield state
+    index = _find_index(optimizer, variable)
+    if index is None:
+        return
+    length, own = (
+        len(optimizer._trainable_variables),
+        {id(v) for v in optimizer.variables},
+    )
+    for slots in list(vars(optimizer).values()):
+        if isinstance(slots, list) and len(slots) == length:
+            slot = slots[index]
+            if id(slot) in own and slot.shape == variable.shape:
+                yield slot
+
+
+def _find_index(optimizer: Any, variable: Variable) -> int | None:
+    trained = enumerate(optimizer._trainable_variables)
+    return next((i for i, other in trained if other is variable), None)
 
 
 def is_average(slot: Variable) -> bool:

@@ -1,5 +1,6 @@
 """What happens to the geometry while a model trains."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -8,11 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _checks, _keras_private, penalties, schedules
+from keras_moduli import _checks, _keras_private, schedules
 from keras_moduli._registry import PACKAGE
 from keras_moduli.layers import NeuronEmbedding, find_embeddings
 from keras_moduli.layers._embedding import holds_positions
 from keras_moduli.regularizers import find_regularizer
+from keras_moduli.regularizers._assignment import NeuronSet, find_neuron_sets
 from keras_moduli.report import geometry
 
 __all__ = ["GeometryMonitor", "GeometrySchedule", "NeuronSwap", "embedding_optimizer"]
@@ -59,7 +61,9 @@ class _EmbeddingMap(keras.optimizers.OptimizerMap):
 class GeometrySchedule(keras.callbacks.Callback):
     """Ramps the strength of learned geometry, and freezes the positions of neurons.
 
-    Both act inside the compiled step, which is not compiled again.
+    Both act inside the compiled step, which is not compiled again, and both are taken
+    back when training ends: in a later `fit` without this callback all of the strength is
+    in force, and positions learn.
 
     Args:
         ramp: Schedule of the strength over the epochs `begin` to `end`: a name such as
@@ -90,27 +94,36 @@ class GeometrySchedule(keras.callbacks.Callback):
         super().__init__()
         self.ramp = None if ramp is None else schedules.get(ramp)
         self.begin = _checks.integer("begin", begin, minimum=0)
-        self.end = end
-        if ramp is not None:
-            if end is None:
-                raise ValueError(
-                    "`ramp` needs `end`, the epoch from which the full strength is in "
-                    "force. Received: end=None"
-                )
-            self.end = _checks.integer("end", end, minimum=self.begin)
-        self.freeze = freeze
-        if freeze is not None:
-            self.freeze = _checks.integer("freeze", freeze, minimum=0)
+        if ramp is not None and end is None:
+            raise ValueError(
+                "`ramp` needs `end`, the epoch from which the full strength is in "
+                "force. Received: end=None"
+            )
+        from_begin = functools.partial(_checks.integer, minimum=self.begin)
+        self.end = _checks.optional(from_begin, "end", end)
+        from_0 = functools.partial(_checks.integer, minimum=0)
+        self.freeze = _checks.optional(from_0, "freeze", freeze)
+        self._before: list[tuple[Any, float]] = []
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Checks that there is something to schedule."""
-        if not self.model.built:
+        """Checks that there is something to schedule, and notes how it is."""
+        if _is_unbuilt(self.model):
             raise ValueError(
                 f"Model {self.model.name!r} is not built, and TensorFlow would build it "
                 "only after the first epoch has been scheduled. Give it a `keras.Input`, "
                 "or call `model.build(input_shape)` first."
             )
-        self._find_embeddings()
+        self._before = [
+            (variable, _read(variable))
+            for embedding in self._find_embeddings()
+            for variable in (embedding.ramp, embedding.plasticity)
+        ]
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Sets strength and plasticity back to what they were when training began."""
+        for variable, value in self._before:
+            variable.assign(value)
+        self._before = []
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the strength and the plasticity of this epoch."""
@@ -136,7 +149,7 @@ class GeometrySchedule(keras.callbacks.Callback):
         return max(0.0, (epoch - self.begin) / (self.end - self.begin))
 
     def _set_plasticity(self, embedding: NeuronEmbedding, *, frozen: bool) -> None:
-        if frozen and float(ops.convert_to_numpy(embedding.plasticity.value)) > 0:
+        if frozen and _read(embedding.plasticity) > 0:
             optimizer = _keras_private.find_optimizer(
                 self.model.optimizer, embedding.embedding
             )
@@ -151,6 +164,14 @@ class GeometrySchedule(keras.callbacks.Callback):
         embedding.plasticity.assign(0.0 if frozen else 1.0)
 
 
+def _is_unbuilt(model: keras.Model | None) -> bool:
+    return model is not None and not model.weights
+
+
+def _read(variable: Any) -> float:
+    return float(ops.convert_to_numpy(variable.value))
+
+
 class GeometryMonitor(keras.callbacks.Callback):
     """Warns when a learned geometry collapses or feels no force, and says what to change.
 
@@ -159,12 +180,21 @@ class GeometryMonitor(keras.callbacks.Callback):
 
     Args:
         frequency: Look every so many epochs.
+
+    Raises:
+        ValueError: When training starts, if no weight of the model has a geometry; at the
+            first look, if the model is only built in the first step.
     """
 
     def __init__(self, frequency: int = 1) -> None:
         super().__init__()
         self.frequency = _checks.integer("frequency", frequency, minimum=1)
         self._told: set[tuple[str, str]] = set()
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Checks that there is something to look at."""
+        if not _is_unbuilt(self.model):
+            geometry(self.model)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Looks, logs and warns, once for each trouble."""
@@ -173,8 +203,8 @@ class GeometryMonitor(keras.callbacks.Callback):
         for row in geometry(self.model).rows:
             if logs is not None:
                 logs[f"spread {row.label}"] = row.spread
-            if row.advice and (row.path, row.verdict) not in self._told:
-                self._told.add((row.path, row.verdict))
+            if row.advice and (row.label, row.verdict) not in self._told:
+                self._told.add((row.label, row.verdict))
                 warnings.warn(f"{row.label} is {row.verdict}: {row.advice}", stacklevel=2)
 
 
@@ -202,6 +232,11 @@ class NeuronSwap(keras.callbacks.Callback):
         self.frequency = _checks.integer("frequency", frequency, minimum=1)
         self.sweeps = _checks.integer("sweeps", sweeps, minimum=1)
 
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Checks that there are neurons to swap."""
+        if not _is_unbuilt(self.model):
+            _find_swappable(self.model)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Swaps, and reports how many neurons moved as `logs["swapped"]`."""
         if (epoch + 1) % self.frequency:
@@ -219,32 +254,38 @@ class NeuronSwap(keras.callbacks.Callback):
         Returns:
             How many neurons have a new position.
         """
-        kernels = [v for v in model.trainable_variables if _is_swappable(v)]
-        if not kernels:
-            raise ValueError(
-                f"Model {model.name!r} has no neurons to swap: no kernel from a set of "
-                "neurons to itself has a ModuliRegularizer or a layer of "
-                "keras_moduli.layers."
-            )
-        moved = sum(map(self._swap_neurons_of, kernels))
+        moved = sum(map(self._swap_neurons_of, _find_swappable(model)))
         if moved and model.train_function is not None:
             model.make_train_function(force=True)
         return moved
 
-    def _swap_neurons_of(self, kernel: Any) -> int:
-        """Moves the neurons of a kernel, and returns how many have a new position."""
-        regularizer = find_regularizer(kernel)
+    def _swap_neurons_of(self, neurons: NeuronSet) -> int:
+        """Moves a set of neurons, and returns how many have a new position."""
+        order = neurons.improve(self.sweeps)
+        regularizer = find_regularizer(neurons.inner[0])
         assert regularizer is not None
-        layout = regularizer.layout(kernel.shape)
-        weights = ops.convert_to_numpy(kernel.value).astype(np.float64)
-        pulls = (np.abs(weights.reshape(layout)) ** regularizer.cost.power).sum(axis=1)
-        costs = regularizer.coefficients(kernel.shape)
-        order = penalties.swap_neurons(pulls, costs, self.sweeps)
-        points, _ = regularizer.positions(kernel.shape)
-        regularizer.placement.assign(points[order])
-        return int((order != np.arange(len(order))).sum())
+        points, _ = regularizer.positions(neurons.inner[0].shape)
+        moved = int((order != np.arange(len(order))).sum())
+        if moved:
+            regularizer.placement.assign(points[order])
+        return moved
 
 
-def _is_swappable(kernel: Any) -> bool:
-    regularizer = find_regularizer(kernel)
-    return regularizer is not None and regularizer.placement.square
+def _find_swappable(model: keras.Model) -> list[NeuronSet]:
+    """Returns the sets of neurons that can be swapped, or says why none can be."""
+    found = find_neuron_sets(_checks.built_model(model))
+    if not found:
+        raise ValueError(
+            f"Model {model.name!r} has no neurons to swap: no kernel from a set of "
+            "neurons to itself has a ModuliRegularizer or a layer of "
+            "keras_moduli.layers."
+        )
+    for neurons in found:
+        sizes = {kernel.path: kernel.shape[0] for kernel in neurons.inner}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                "One ModuliRegularizer places layers of different sizes, whose neurons "
+                "have no places to trade. Give each layer a ModuliRegularizer of its "
+                f"own. Received: neurons {sizes}"
+            )
+    return found

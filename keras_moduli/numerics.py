@@ -6,6 +6,7 @@ own on it. Every function takes and returns tensors of any backend and any float
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 __all__ = [
@@ -54,7 +55,7 @@ def normalize(x: Tensor) -> Tensor:
     """x/‖x‖ over the last axis; the origin, which has no direction, goes to e₀."""
     length = norm(x)[..., None]
     at_origin = length == 0
-    pole = ops.cast(ops.arange(x.shape[-1]) == 0, x.dtype)
+    pole = ops.convert_to_tensor(np.eye(1, x.shape[-1])[0], x.dtype)
     return ops.where(at_origin, pole, x / ops.where(at_origin, 1.0, length))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_moduli import _checks
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.numerics import absolute, expm
@@ -21,6 +22,7 @@ __all__ = [
     "coefficients",
     "communicability",
     "connectedness",
+    "crowding",
     "penalty",
     "permute",
     "repulsion",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 Tensor = Any
+Array = NDArray[np.float64]
 
 
 def coefficients(
@@ -108,7 +111,15 @@ def repulsion(squared_distances: Tensor, sending: Tensor, receiving: Tensor) -> 
         receiving: The same, of shape (n,): of all neurons.
     """
     counts = sending[:, None] * receiving[None, :]
-    return -ops.sum(counts * ops.log(squared_distances + 0.1))
+    return ops.sum(counts * crowding(squared_distances))
+
+
+def crowding(squared_distances: Tensor) -> Tensor:
+    """−log(d² + ε), ε = 0.1: what two neurons that repel each other cost.
+
+    Takes and returns tensors of the same shape.
+    """
+    return -ops.log(squared_distances + 0.1)
 
 
 def connectedness(strengths: Tensor) -> Tensor:
@@ -162,7 +173,11 @@ def _pull(kernel: Tensor, coefficients: Tensor, power: int) -> Tensor:
 
 
 def swap_neurons(
-    pulls: NDArray[np.float64], coefficients: NDArray[np.float64], sweeps: int = 10
+    pulls: Array,
+    coefficients: Array,
+    sweeps: int = 10,
+    *,
+    others: Array | None = None,
 ) -> NDArray[np.intp]:
     """Finds positions of neurons that lower Σ a_jk·c_p(j)p(k), by swapping pairs.
 
@@ -171,19 +186,45 @@ def swap_neurons(
     the gains.
 
     Args:
-        pulls: a, how strongly neurons are connected, of shape (n, n), not negative.
-        coefficients: c, what positions cost each other, of shape (n, n).
+        pulls: a, how strongly neurons are connected, of shape (n, n), or (t, n, n) for
+            several kernels of the same neurons, whose costs add up.
+        coefficients: c, what positions cost each other, of the shape of `pulls`.
         sweeps: At most so many rounds over all neurons.
+        others: What each neuron costs at each position by what lies elsewhere, of shape
+            (n, n); nothing by default.
 
     Returns:
         p, a permutation of shape (n,): neuron j gets the position of number p[j]. It
         never costs more than the identity.
+
+    Raises:
+        ValueError: If the shapes do not fit each other.
     """
-    positions = np.arange(len(pulls))
-    costs = np.array(coefficients, np.float64)
-    tolerance = 1e-12 * max(float((pulls * costs).sum()), 1e-300)
+    pulls, costs = _checks.array(pulls), _checks.array(coefficients)
+    n = pulls.shape[-1] if pulls.ndim else 0
+    if (
+        pulls.ndim not in (2, 3)
+        or pulls.shape[-2:] != (n, n)
+        or costs.shape != pulls.shape
+    ):
+        raise ValueError(
+            "`pulls` and `coefficients` must both be of shape (n, n) or (t, n, n). "
+            f"Received: shapes {pulls.shape} and {costs.shape}"
+        )
+    places = np.zeros((n, n)) if others is None else _checks.array(others)
+    if places.shape != (n, n):
+        raise ValueError(
+            f"`others` must be of shape ({n}, {n}). Received: shape {places.shape}"
+        )
+    sweeps = _checks.integer("sweeps", sweeps, minimum=0)
+    return _sweep(pulls.reshape(-1, n, n), costs.reshape(-1, n, n), places, sweeps)
+
+
+def _sweep(a: Array, c: Array, places: Array, sweeps: int) -> NDArray[np.intp]:
+    positions = np.arange(a.shape[-1])
+    tolerance = 1e-12 * max(float(np.abs(a * c).sum() + np.abs(places).sum()), 1e-300)
     for _ in range(sweeps):
-        gains = -_swap_changes(pulls, costs)
+        gains = -_swap_changes(a, c, places)
         partners = gains.argmax(axis=1)
         best = gains[np.arange(len(gains)), partners]
         improved = False
@@ -192,8 +233,8 @@ def swap_neurons(
             if best[r] <= tolerance:
                 break
             # Earlier swaps of this sweep may have used up the gain.
-            if _swap_change(pulls, costs, int(r), s) < -tolerance:
-                for array in (positions, costs, costs.T):
+            if _swap_change(a, c, places, int(r), s) < -tolerance:
+                for array in (positions, places.T, *c, *c.transpose(0, 2, 1)):
                     array[[r, s]] = array[[s, r]]
                 improved = True
         if not improved:
@@ -201,22 +242,29 @@ def swap_neurons(
     return positions
 
 
-def _swap_changes(a: NDArray[np.float64], c: NDArray[np.float64]) -> NDArray[np.float64]:
+def _swap_changes(a: Array, c: Array, places: Array) -> Array:
     """The change of Σ a·c for each pair (r, s) that trades positions."""
-    crossed = a @ c.T + a.T @ c  # what r's connections cost at the position of s
+    # What r's connections cost at the position of s.
+    crossed = places + sum(x @ y.T + x.T @ y for x, y in zip(a, c, strict=True))
     own = np.diag(crossed)
     changes = crossed + crossed.T - own[:, None] - own[None, :]
     # The sums above move r and s one at a time; where they meet, both have moved.
-    met_a, met_c = (np.diag(x)[:, None] + np.diag(x)[None, :] - x - x.T for x in (a, c))
-    return changes + met_a * met_c
+    for x, y in zip(a, c, strict=True):
+        changes = changes + _sum_where_met(x) * _sum_where_met(y)
+    return changes
 
 
-def _swap_change(a: NDArray[np.float64], c: NDArray[np.float64], r: int, s: int) -> float:
+def _sum_where_met(x: Array) -> Array:
+    return np.diag(x)[:, None] + np.diag(x)[None, :] - x - x.T
+
+
+def _swap_change(a: Array, c: Array, places: Array, r: int, s: int) -> float:
     """The change of Σ a·c when r and s trade positions, by their rows and columns."""
-    swap = np.arange(len(a))
+    swap = np.arange(len(places))
     swap[[r, s]] = s, r
-    rows = (a[[r, s]] * (c[[s, r]][:, swap] - c[[r, s]])).sum()
-    others = np.ones(len(a), bool)
-    others[[r, s]] = False
-    columns = (a[:, [r, s]] * (c[:, [s, r]] - c[:, [r, s]]))[others].sum()
-    return float(rows + columns)
+    rows = (a[:, [r, s]] * (c[:, [s, r]][..., swap] - c[:, [r, s]])).sum()
+    rest = np.ones(len(places), bool)
+    rest[[r, s]] = False
+    columns = (a[..., [r, s]] * (c[..., [s, r]] - c[..., [r, s]]))[:, rest].sum()
+    elsewhere = places[r, s] + places[s, r] - places[r, r] - places[s, s]
+    return float(rows + columns + elsewhere)

@@ -34,6 +34,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.stash[LEFT] = []
+    marker = "requires_trainable_backend: of Keras's own tests, as all of ours do"
+    config.addinivalue_line("markers", marker)
 
 
 def pytest_report_header(config):

@@ -13,6 +13,7 @@ from keras import ops
 import keras_moduli as km
 from keras_moduli import numerics, penalties
 from keras_moduli.layers import NeuronEmbedding, find_embeddings
+from keras_moduli.regularizers import find_regularizer
 from tests.backends import CURRENT
 from tests.cases import MANIFOLDS
 
@@ -77,6 +78,20 @@ def test_frozen_positions_do_not_move_and_weights_do(optimizer):
     ]
     assert moved == [True, True, False, False, False]
     assert not np.array_equal(kernels.seen[4], kernels.seen[5])
+
+
+def test_schedule_is_taken_back_when_training_ends():
+    model = build()
+    neurons = find_embeddings(model)[0]
+    watch = Watch(lambda m: (float(neurons.ramp), float(neurons.plasticity)))
+    schedule = km.GeometrySchedule("linear", end=4, freeze=1)
+    for _ in range(2):
+        fit(model, schedule, watch, epochs=2)
+        assert (float(neurons.ramp), float(neurons.plasticity)) == (1, 1)
+    assert watch.seen == [(0, 1), (0.25, 0)] * 2
+    still = points(model)
+    fit(model, epochs=1)
+    assert not np.array_equal(points(model), still)
 
 
 @pytest.mark.skipif(CURRENT != "tensorflow", reason="fit builds first on other backends")
@@ -236,6 +251,86 @@ def test_swap_lowers_the_penalty_and_touches_no_weight(name, fixed, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "swapped.keras")
     assert loss(loaded) == pytest.approx(loss(model), rel=1e-6)
     assert after < before
+
+
+def of_one_regularizer(**options):
+    shared = km.ModuliRegularizer("torus", "diffusion", 1.0, **options)
+    layers = [
+        keras.layers.SimpleRNN(5, recurrent_regularizer=shared, return_sequences=True)
+        for _ in range(2)
+    ]
+    return keras.Sequential([keras.Input((4, 3)), *layers])
+
+
+def of_one_embedding():
+    neurons = km.layers.NeuronEmbedding("sphere", trainable=False)
+    return keras.Sequential(
+        [
+            keras.Input((4, 3)),
+            km.layers.Moduli(keras.layers.Conv1D(5, 2), output_embedding=neurons),
+            km.layers.ModuliSimpleRNN(5, embedding=neurons, power=2, strength=3.0),
+            km.layers.Moduli(keras.layers.Dense(2), input_embedding=neurons),
+        ]
+    )
+
+
+SWAPPABLE = {
+    "one regularizer": of_one_regularizer,
+    "one regularizer, mean": lambda: of_one_regularizer(reduction="mean"),
+    "permuted": lambda: of_one_regularizer(permute_seed=1),
+    "communicability": lambda: of_one_regularizer(communicability=True),
+    "one embedding": of_one_embedding,
+    "a kernel that is frozen": lambda: freeze(of_one_regularizer(), 1),
+}
+
+
+def freeze(model, number):
+    model.layers[number].trainable = False
+    return model
+
+
+def get_points(model):
+    """What moves the neurons of the second layer, and where they are."""
+    placement = find_regularizer(model.layers[1].cell.recurrent_kernel).placement
+    points = placement.positions(5, 5).inputs
+    return placement.assign, ops.convert_to_numpy(points).copy()
+
+
+@pytest.mark.parametrize("name", SWAPPABLE)
+def test_swaps_of_shared_neurons_lower_the_total_until_none_does(name):
+    model = SWAPPABLE[name]()
+    kernel = model.layers[1].cell.recurrent_kernel
+    kernel.assign(kernel.value / 100 if name == "one regularizer" else kernel.value)
+
+    def total():
+        return float(ops.convert_to_numpy(sum(model.losses)))
+
+    before = total()
+    swap = km.NeuronSwap(sweeps=100)
+    while swap.swap(model):
+        after = total()
+        assert after < before
+        before = after
+    assign, points = get_points(model)
+    for r in range(5):
+        for s in range(r):
+            order = np.arange(5)
+            order[[r, s]] = s, r
+            assign(points[order])
+            assert total() >= before * (1 - 1e-5)
+
+
+@pytest.mark.backend_independent
+def test_neurons_of_different_numbers_are_refused_before_any_has_moved():
+    shared = km.ModuliRegularizer("torus")
+    sequences = keras.layers.SimpleRNN(
+        5, recurrent_regularizer=shared, return_sequences=True
+    )
+    other = keras.layers.SimpleRNN(4, recurrent_regularizer=shared)
+    model = keras.Sequential([keras.Input((4, 3)), sequences, other])
+    with pytest.raises(ValueError, match="different sizes"):
+        km.NeuronSwap().swap(model)
+    assert shared.placement.embedding is None
 
 
 @pytest.mark.parametrize("size", [1e-3, 0.5, 3.0, 40.0])

@@ -3,6 +3,8 @@
 A test that fails here says which function of `_keras_private` Keras has changed.
 """
 
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -50,12 +52,74 @@ def test_count_calls_counts_the_places_of_a_graph():
     assert (private.count_calls(shared), private.count_calls(once)) == (2, 1)
 
 
-def test_mark_shared_lets_keras_know_an_object_again():
-    shared = keras.layers.Dense(3)
-    config = private.mark_shared(keras.saving.serialize_keras_object(shared), shared)
+def test_marks_are_those_that_keras_looks_up():
+    config = keras.saving.serialize_keras_object(keras.layers.Dense(3))
+    config = config | {private._MARK: 7}
     with ObjectSharingScope():  # as within `load_model`
         first, second = map(keras.saving.deserialize_keras_object, [config] * 2)
     assert first is second
+
+
+def test_iterate_layers_finds_cells_and_layers_of_layers():
+    cell = keras.layers.GRUCell(3)
+    inner = keras.Sequential([keras.Input((4, 2)), keras.layers.RNN(cell)])
+    model = keras.Sequential([keras.Input((4, 2)), inner])
+    layers = list(private.iterate_layers(model))
+    for layer in (model, inner, inner.layers[0], cell):
+        assert any(layer is other for other in layers)
+
+
+def test_find_callback_list_knows_who_calls(model):
+    class Ask(keras.callbacks.Callback):
+        found = None
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.found = weakref.ref(private.find_callback_list())
+            assert self in self.found().callbacks
+
+    callback = Ask()
+    assert private.find_callback_list() is None
+    model.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0, callbacks=[callback])
+    assert callback.found() is None, "nothing keeps the list alive"
+
+
+def test_is_frozen_tells_state_from_constants():
+    state, other = keras.Variable(1.0), keras.Variable(2.0)
+    assert not private.is_frozen(state)
+    with keras.StatelessScope(state_mapping=[(state, state.value)]):
+        assert not private.is_frozen(state)
+        assert private.is_frozen(other)
+
+
+def test_objects_are_shared_within_one_call_that_copies_a_model():
+    made = []
+
+    @keras.saving.register_keras_serializable("test_keras_private")
+    class Holder(keras.layers.Layer):
+        def __init__(self, held, **kwargs):
+            super().__init__(**kwargs)
+            self.held = keras.layers.Dense(3) if held is None else held
+
+        def get_config(self):
+            held = keras.saving.serialize_keras_object(self.held)
+            return {**super().get_config(), "held": private.mark_shared(held, self.held)}
+
+        @classmethod
+        def from_config(cls, config):
+            made.append(config["held"].get("shared_object_id"))
+            held = private.deserialize_shared(config.pop("held"))
+            return cls(held, **config)
+
+    one = Holder(None)
+    network = keras.Sequential([one, Holder(one.held), Holder(None)])
+    for _ in range(2):
+        a, b, c = keras.models.clone_model(network).layers
+        assert a.held is b.held is not one.held
+        assert a.held is not c.held
+    assert made == [0, 0, 1] * 2
+    assert "shared_object_id" not in one.get_config()["held"]
+    a, b = (Holder.from_config(one.get_config()) for _ in range(2))
+    assert a.held is not b.held
 
 
 def test_iterate_optimizers_ends_at_the_one_that_updates():

@@ -367,7 +367,7 @@ def test_regrowth_moves_masks_and_keeps_their_number():
     class Record(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             _ = self.model
-            masks = [pruning._run.masks.numpy()[0] for pruning in pruners]
+            masks = [pruning.get_fit().run.masks.numpy()[0] for pruning in pruners]
             for layer, mask in zip(layers, masks, strict=True):
                 assert (array(layer.kernel)[~mask] == 0).all()
             kept, size = sum(m.sum() for m in masks), sum(m.size for m in masks)
@@ -424,7 +424,7 @@ def test_moments_of_weights_that_come_back():
     model.train_on_batch(X, Y)
     for pruning, momentum, mask in zip(pruners, momenta, masked, strict=True):
         assert (array(momentum)[mask] != 0).all()
-        (state,) = pruning._run.masks.masks
+        (state,) = pruning._loop.masks.masks
         before = array(state).copy()
         pruning.update(1)
         back = array(state) & ~before

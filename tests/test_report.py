@@ -5,6 +5,7 @@ import io
 
 import keras
 import numpy as np
+import pytest
 
 import keras_moduli as km
 
@@ -85,3 +86,53 @@ def test_a_kernel_without_weights_left():
     network.layers[0].cell.recurrent_kernel.assign(np.zeros((8, 32)))
     row = km.sparsity(network).rows[1]
     assert (row.sparsity, row.distance) == (1.0, None)
+
+
+def make_twins():
+    def make_part(name):
+        layers = [keras.Input((5, 4)), km.layers.ModuliSimpleRNN(4, name="rnn")]
+        return keras.Sequential(layers, name=name)
+
+    x = keras.Input((5, 4))
+    parts = [make_part("left"), make_part("right")]
+    model = keras.Model(x, keras.layers.concatenate([part(x) for part in parts]))
+    parts[0].layers[0].cell.recurrent_kernel.assign(np.zeros((4, 4)))
+    parts[1].layers[0].embedding.assign(np.zeros((4, 3)))
+    return model
+
+
+@pytest.mark.backend_independent
+def test_weights_of_equal_names_are_told_apart():
+    model = make_twins()
+    report = km.sparsity(model, select="recurrent")
+    zeros = {row.label: row.zeros for row in report.rows}
+    assert zeros == {"left/rnn/recurrent_kernel": 16, "right/rnn/recurrent_kernel": 0}
+    assert len({row.label for row in report.skipped}) == len(report.skipped)
+    verdicts = {row.label: row.verdict for row in km.geometry(model).rows}
+    assert verdicts == {
+        "left/rnn/recurrent_kernel": "fine",
+        "right/rnn/recurrent_kernel": "collapsed",
+    }
+    logs = {}
+    monitor = km.GeometryMonitor()
+    monitor.set_model(model)
+    with pytest.warns(UserWarning, match="right/rnn/recurrent_kernel is collapsed"):
+        monitor.on_epoch_end(0, logs)
+    assert sorted(logs) == [f"spread {label}" for label in sorted(verdicts)]
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_what_is_printed_fits_any_terminal(encoding, monkeypatch):
+    model = make_twins()
+    model.name = "Nö×网"
+    network = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64, name="d网")])
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr("sys.stdout", terminal)
+    tables = km.sparsity(network), km.geometry(model), km.sparse.plan(network)
+    for table in (*tables, km.report.SparsityReport(())):
+        print(table, repr(table))
+    terminal.flush()
+    text = terminal.buffer.getvalue().decode(encoding)
+    assert ("64 × 64" if encoding != "ascii" else "64 x 64") in text
+    assert ("d网" if encoding == "utf-8" else r"d\u7f51") in text

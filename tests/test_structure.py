@@ -23,6 +23,7 @@ ORDER = [
     "_checks",
     "_backend",
     "_keras_private",
+    "_training",
     "_registry",
     "_ordering",
     "_table",
@@ -85,13 +86,14 @@ def test_no_backend_is_imported():
 
 # Likewise within the larger packages.
 INSIDE = {
-    "regularizers": "_cost _placement _rows _evaluation _moduli _controls",
+    "regularizers": "_cost _placement _rows _evaluation _moduli _controls _assignment",
     "layers": "_embedding _placement _recurrent _wrapper",
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
-    "regrowth _masks _rule _run _late _fit _keep_zeros _callback _lottery",
-    "sparse": "_blocks _orders _report _cost _plan _cells _layers converters _tree "
-    "_planner _comparison _convert _stream",
-    "report": "_sparsity _geometry",
+    "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
+    "_lottery",
+    "sparse": "_blocks _orders _report _cost _plan _cells _layers _einsum _attention "
+    "converters _tree _planner _comparison _convert streaming _stream",
+    "report": "_labels _sparsity _geometry",
 }
 
 

@@ -72,6 +72,7 @@ class NeuronEmbedding(keras.layers.Layer):
         self.seed = _checks.seed("seed", seed)
         self.initializer = keras.initializers.get(initializer)
         self.weight_name = str(weight_name)
+        self.holders = 0  # layers that have it
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Builds the weight `embedding`.
@@ -162,12 +163,13 @@ class _FrozenKernels:
         self.charged: list[tuple[Any, ModuliRegularizer]] = []
 
     def __call__(self, points: Tensor) -> Tensor:
+        floatx = keras.config.floatx()
         frozen = [
-            regularizer.penalty(kernel)
+            ops.cast(regularizer.penalty(kernel), floatx)
             for kernel, regularizer in self.charged
             if not kernel.trainable
         ]
-        return sum(frozen, ops.zeros((), "float32"))
+        return sum(frozen, ops.zeros((), floatx))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -190,7 +192,7 @@ def holds_positions(variable: Any) -> bool:
 def get_embedding(name: str, value: Any) -> NeuronEmbedding | None:
     """Returns a `NeuronEmbedding` from itself or its config, or None of None."""
     if isinstance(value, dict):
-        value = keras.saving.deserialize_keras_object(value)
+        value = _keras_private.deserialize_shared(value)
     if value is not None and not isinstance(value, NeuronEmbedding):
         raise TypeError(
             f"`{name}` must be a keras_moduli.layers.NeuronEmbedding. "
@@ -200,8 +202,15 @@ def get_embedding(name: str, value: Any) -> NeuronEmbedding | None:
 
 
 def serialize_embedding(embedding: NeuronEmbedding) -> dict[str, Any]:
-    """Returns the config of an embedding, by which a saved model knows it again."""
-    config = keras.saving.serialize_keras_object(embedding)
+    """Returns the config of an embedding, by which a saved model knows it again.
+
+    The same whether it is built or not: the layer that holds it builds it.
+    """
+    config = dict(keras.saving.serialize_keras_object(embedding))
+    config.pop("build_config", None)
+    config.pop("shared_object_id", None)
+    if embedding.holders < 2:
+        return config
     return _keras_private.mark_shared(config, embedding)
 
 

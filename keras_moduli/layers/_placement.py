@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_moduli import _checks
 from keras_moduli.layers._embedding import NeuronEmbedding
 from keras_moduli.regularizers import (
     Cost,
@@ -69,6 +70,10 @@ def find_embeddings(model: keras.Model) -> list[NeuronEmbedding]:
     Args:
         model: A built Keras model.
 
+    Raises:
+        TypeError: If `model` is not a Keras model.
+        ValueError: If it is not built.
+
     Example:
 
     >>> import keras, keras_moduli as km
@@ -77,7 +82,9 @@ def find_embeddings(model: keras.Model) -> list[NeuronEmbedding]:
     >>> tuple(neurons.embedding.shape)
     (8, 3)
     """
-    regularizers = [find_regularizer(weight) for weight in model.weights]
+    regularizers = [
+        find_regularizer(weight) for weight in _checks.built_model(model).weights
+    ]
     embeddings = [
         e for r in regularizers if r is not None for e in r.placement.embeddings
     ]

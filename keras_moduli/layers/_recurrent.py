@@ -92,6 +92,7 @@ class LearnedGeometry:
             trainable=_checks.boolean("embedding_trainable", embedding_trainable),
             name="neurons",
         )
+        self.neurons.holders += 1
         self.cost = Cost(manifold, inhibitor, gates=self.gates, **options)
 
     def _place_neurons(self, recurrent_kernel: Any) -> None:

@@ -24,6 +24,7 @@ from keras_moduli.regularizers import Cost
 from keras_moduli.regularizers._cost import take_options
 
 _ROLES = ("input", "output", "query", "value")
+_ARGUMENTS = ("input_embedding", "output_embedding")
 # Options of a cost that follow from each kernel, and those of recurrent kernels alone.
 _OF_A_KERNEL = ("gates", "input_axes", "communicability", "permute_seed")
 
@@ -131,9 +132,10 @@ class Moduli(keras.layers.Wrapper):
             "input_embedding": get_embedding("input_embedding", input_embedding),
             "output_embedding": get_embedding("output_embedding", output_embedding),
         }
-        self._given = [name for name, value in embeddings.items() if value is not None]
-        for name in self._given:
-            setattr(self, name, embeddings[name])
+        given = {name: e for name, e in embeddings.items() if e is not None}
+        self._given = list(given)
+        for name, embedding in given.items():
+            self._hold(name, embedding)
         self.cost = Cost(
             resolve_manifold(manifold, embeddings), inhibitor, strength, **options
         )
@@ -181,13 +183,26 @@ class Moduli(keras.layers.Wrapper):
             "embedding_seed": self.embedding_seed,
             "embedding_trainable": self.embedding_trainable,
             "weight_name": self.weight_name,
-            **{name: serialize_embedding(getattr(self, name)) for name in self._given},
+            **self._serialize_embeddings(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Rebuilds the layer from what `get_config` returned."""
         return super().from_config(NAMED_BY_0_1_0 | config, custom_objects)
+
+    def _hold(self, name: str, embedding: NeuronEmbedding) -> None:
+        setattr(self, name, embedding)
+        embedding.holders += 1
+
+    def _serialize_embeddings(self) -> dict[str, Any]:
+        """Returns the configs of those that were given, to this layer or to others."""
+        held = {name: getattr(self, name) for name in _ARGUMENTS}
+        return {
+            name: serialize_embedding(embedding)
+            for name, embedding in held.items()
+            if name in self._given or (embedding is not None and embedding.holders > 1)
+        }
 
     def _attach(self, connection: Connection) -> None:
         roles = (connection.inputs, connection.outputs)
@@ -208,7 +223,7 @@ class Moduli(keras.layers.Wrapper):
                 weight_name=self.weight_name,
                 name=role,
             )
-            setattr(self, name, embedding)
+            self._hold(name, embedding)
         embedding = getattr(self, name)
         embedding.build_for(units)
         return embedding

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks, numerics
+from keras_moduli import _backend, _checks, numerics
 from keras_moduli._ordering import hilbert_order
 from keras_moduli._registry import Configuration, Registry
 
@@ -186,7 +186,9 @@ class Manifold(Configuration, abc.ABC):
 @functools.lru_cache(maxsize=64)
 def _sample_distances(manifold: Manifold) -> Array:
     points = manifold.sample(512).astype(np.float32)
-    table = ops.convert_to_numpy(manifold.pairwise(points))
+    table = _backend.compute_outside_of_trace(
+        lambda: ops.convert_to_numpy(manifold.pairwise(points))
+    )
     return table[np.triu_indices(len(points), 1)].astype(np.float64)
 
 

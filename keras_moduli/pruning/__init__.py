@@ -7,6 +7,7 @@ ranked by `scores`, and what comes back `regrowth`; each of these families has `
 
 from keras_moduli.pruning import regrowth, scopes, scores, structures
 from keras_moduli.pruning._callback import MagnitudePruning
+from keras_moduli.pruning._final import AtFinalSparsity
 from keras_moduli.pruning._keep_zeros import KeepZeros
 from keras_moduli.pruning._lottery import lottery_ticket
 from keras_moduli.pruning._ranking import magnitude_masks
@@ -18,6 +19,7 @@ from keras_moduli.pruning.structures import Blocks, NofM, Weights
 
 __all__ = [
     "SET",
+    "AtFinalSparsity",
     "Blocks",
     "KeepZeros",
     "MagnitudePruning",

@@ -6,8 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_moduli.pruning import _fit
+from keras_moduli import _checks
 from keras_moduli.pruning._clock import StepClock
+from keras_moduli.pruning._fit import FitCallback
+from keras_moduli.pruning._marks import ZEROS
 from keras_moduli.pruning._masks import find_masks
 from keras_moduli.pruning._rule import Rule
 from keras_moduli.pruning._run import Run
@@ -30,7 +32,7 @@ _RENAMED = {
 }
 
 
-class MagnitudePruning(keras.callbacks.Callback):
+class MagnitudePruning(FitCallback):
     """Sets the smallest weights to zero, more of them as training goes on.
 
     At each update, from `begin` to `end`, the weights of smallest magnitude among *all*
@@ -39,13 +41,18 @@ class MagnitudePruning(keras.callbacks.Callback):
         round(sparsity · schedule((t − begin) / (end − begin)) · N)
 
     out of N, ties included, but never the last weight of a kernel. They stay exactly
-    zero through every optimizer step until more are pruned. Exact zeros that a kernel
-    has when training starts count as pruned, so that a resumed run goes on with its
-    masks; not those of a kernel that starts as zero or as the identity.
+    zero through every optimizer step until more are pruned.
 
     The masks are state of the optimizer while `fit` runs and constraints of the pruned
-    weights, beside any constraint that these have. Afterwards both are as they were,
-    and a saved file holds nothing but ordinary weights.
+    weights, beside any constraint that these have. Afterwards, and also after an
+    exception, both are as they were, and a saved file holds nothing but ordinary weights.
+    In these a masked weight is -0.0, any other zero +0.0, so that a resumed run goes on
+    with its masks.
+
+    A run warns if it is stopped before its end, by `EarlyStopping`, or leaves other
+    weights than those of the final sparsity, by `restore_best_weights` or
+    `save_best_only`. `keras_moduli.AtFinalSparsity` lets these callbacks count from the
+    final sparsity on.
 
     `logs["sparsity"]` has the fraction of zeros at the end of each epoch, and
     `logs["penalty"]` what the geometry of the model costs, if it has one.
@@ -55,8 +62,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         schedule: `"cubic"`, `"linear"` (the paper's), `"constant"`, `"one_shot"`, a
             `keras_moduli.schedules.Schedule`, its config, or a function of progress in
             [0, 1].
-        begin: Epoch or step at which pruning starts, counted from 0. A step is one
-            update of the weights, as `optimizer.iterations` counts them.
+        begin: Epoch or step at which pruning starts, counted from 0, the start of epoch
+            0 of a run. A step is one update of the weights: several batches, where the
+            optimizer accumulates gradients.
         end: Epoch or step at whose start the final sparsity is reached. By default after
             three quarters of the run, so that the network recovers at its final mask.
         frequency: Update every so many epochs or steps, and at `end`. By default at each
@@ -90,6 +98,10 @@ class MagnitudePruning(keras.callbacks.Callback):
             some of the kept weights make room for pruned ones, so that masks move.
         reset_moments: Whether a weight that comes back starts without the moments that
             the optimizer has of it, as in RigL.
+        zeros: Which exact zeros that the chosen weights have when training starts count
+            as pruned. `"marked"`: those that pruning has written, as -0.0. `"all"`: every
+            zero. `"none"`. By default `"marked"`; where nothing is marked and the
+            optimizer has trained the model before, `"all"`, with a warning.
 
     Raises:
         TypeError: If an argument is of the wrong type.
@@ -139,13 +151,16 @@ class MagnitudePruning(keras.callbacks.Callback):
         score: str | dict[str, Any] | Callable[[Any], Any] | Score = "magnitude",
         regrow: str | dict[str, Any] | Regrowth | None = None,
         reset_moments: bool = True,
+        zeros: str | None = None,
         **renamed: Any,
     ) -> None:
         super().__init__()
         _refuse_renamed(renamed)
         self.timeline = Timeline(schedule, begin, end, frequency, unit)
         self.rule = Rule(sparsity, select, scope, structure, score, regrow, reset_moments)
-        self._run: Any = None  # all that is remembered of a run
+        self.zeros = None if zeros is None else _checks.choice("zeros", zeros, ZEROS)
+        self._loop: Any = None  # the run of a custom training loop
+        self._clock: Any = None  # what counts the steps of one in `fit`
 
     # In a custom training loop.
 
@@ -163,19 +178,22 @@ class MagnitudePruning(keras.callbacks.Callback):
                 model is compiled with.
 
         Raises:
+            TypeError: If `model` or `optimizer` is not one of Keras.
             ValueError: As when `fit` starts; if `end` is not given.
         """
         self.release()
-        run = Run(model, self.rule.select, self.rule, self.timeline.settle(None))
-        for state in find_masks(prunable_variables(model, self.rule.select)):
+        select = self.rule.select
+        timeline = self.timeline.settle(None)
+        run = Run(model, select, self.zeros, self.rule, timeline)
+        for state in find_masks(prunable_variables(model, select)):
             warnings.warn(
                 f"Takes off the masks that another MagnitudePruning has left on "
                 f"{[v.path for v in state.variables]}.",
                 stacklevel=2,
             )
             state.release()
-        run.attach(optimizer).is_running = True
-        self._run = run
+        run.attach(optimizer)
+        self._loop = run
 
     def due(self, position: int) -> bool:
         """Returns whether `update` would prune. Touches nothing.
@@ -184,9 +202,9 @@ class MagnitudePruning(keras.callbacks.Callback):
             position: Epochs or steps done so far; what `unit` says.
 
         Raises:
-            ValueError: If no masks are in force.
+            ValueError: If no masks are in force, or the model was compiled anew.
         """
-        return self._attached().is_due(position)
+        return self._get_loop().is_due(_check_position(position))
 
     def update(self, position: int) -> bool:
         """Prunes if that is due, before an epoch or a step starts.
@@ -201,63 +219,59 @@ class MagnitudePruning(keras.callbacks.Callback):
             Whether masks or weights may have changed.
 
         Raises:
-            ValueError: If no masks are in force.
+            ValueError: If no masks are in force, or the model was compiled anew.
         """
-        return self._attached().update(position)
+        return self._get_loop().update(_check_position(position))
 
     def release(self) -> None:
         """Takes the masks off. The weights stay pruned, and train as any from now on."""
-        if self._run is not None:
-            self._run.release()
-        self._run = None
+        if self._loop is not None:
+            self._loop.release()
+        self._loop = None
+        self.abandon()
 
-    def _attached(self) -> Run:
-        if self._run is None:
+    def _get_loop(self) -> Run:
+        if self._loop is None:
             raise ValueError("Call `attach(model, optimizer)` before `due` or `update`.")
-        return self._run
+        return self._loop
 
     # In `fit`.
 
-    def set_model(self, model: keras.Model) -> None:
-        """Attaches the masks; `fit` calls this before it compiles its step."""
-        super().set_model(model)
-        self.release()
-        self._run = Run(model, self.rule.select, self.rule)
-        _fit.set_up(self._run)
+    def make_run(self, model: keras.Model) -> Run:
+        """Returns a run whose end is settled as training starts."""
+        return Run(model, self.rule.select, self.zeros, self.rule)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Settles when pruning ends."""
-        _fit.start(self._run)
-        length = self.params["epochs"]
+        fit, params = self.get_fit(), self.params or {}
+        self._clock = None
+        length = params.get("epochs")
         if self.timeline.unit == "step":
-            steps = self.params["steps"]
-            length = None if steps is None else length * steps
+            self._clock = StepClock(self.model.optimizer, params.get("steps"))
+            length = None if length is None else self._clock.count(length)
         timeline = self.timeline.settle(length)
         if self.rule.sparsity > 0:
             timeline.warn_unless_it_fits(length)
-        self._run.timeline = timeline
+        fit.run.timeline = timeline
+        fit.start()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Prunes to what the schedule wants for this epoch."""
         if self.timeline.unit == "epoch":
-            _fit.update(self, self._run, epoch)
-        else:
-            self._run.clock = StepClock(self.model.optimizer)
+            self.get_fit().update(self, epoch)
+        elif self._clock is not None:
+            self._clock.start_epoch(epoch)
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, float] | None = None
     ) -> None:
         """Prunes to what the schedule wants for this step."""
-        if self._run.clock is not None:
-            _fit.update(self, self._run, self._run.clock.read(batch))
+        if self._clock is not None:
+            self.get_fit().update(self, self._clock.read(batch))
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the fraction of zeros and the penalty by distance."""
-        _fit.report(self._run, self.model, logs)
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Leaves the weights pruned and the optimizer as it was."""
-        self.release()
+def _check_position(position: Any) -> int:
+    return _checks.integer("position", position, minimum=0)
 
 
 def _refuse_renamed(arguments: Mapping[str, Any]) -> None:

@@ -1,22 +1,26 @@
 """Zeros that are held, while a pruned model trains on."""
 
-from typing import Any
-
 import keras
 
-from keras_moduli.pruning import _fit
+from keras_moduli import _checks
+from keras_moduli.pruning._fit import FitCallback
+from keras_moduli.pruning._marks import ZEROS
 from keras_moduli.pruning._run import Run
 from keras_moduli.pruning._selection import Select, check_select
 
 
-class KeepZeros(keras.callbacks.Callback):
-    """Holds what is zero at zero while a pruned model trains on, and prunes nothing.
+class KeepZeros(FitCallback):
+    """Holds what is pruned at zero while a model trains on, and prunes nothing.
 
     Args:
         select: As in `MagnitudePruning`.
+        zeros: `"marked"`: what pruning has masked, which it writes as -0.0, is held;
+            other zeros learn. `"all"`: every exact zero is held. By default `"marked"`,
+            or `"all"` where nothing is marked, as after `set_weights`; a warning says so
+            wherever there are zeros that no pruning has marked.
 
     Raises:
-        TypeError: If `select` is of the wrong type.
+        TypeError: If an argument is of the wrong type.
         ValueError: When training starts, if the model is not compiled, or a selection
             matches nothing.
 
@@ -27,40 +31,25 @@ class KeepZeros(keras.callbacks.Callback):
     >>> model.set_weights([np.eye(4, 3), np.zeros(3)])
     >>> model.compile("adam", "mse")
     >>> x, y = np.ones((8, 4)), np.ones((8, 3))
-    >>> history = model.fit(x, y, callbacks=[km.KeepZeros()], verbose=0)
+    >>> keep = km.KeepZeros(zeros="all")
+    >>> history = model.fit(x, y, callbacks=[keep], verbose=0)
     >>> km.sparsity(model).total.zeros
     9
     """
 
-    def __init__(self, select: Select = None) -> None:
+    def __init__(self, select: Select = None, *, zeros: str | None = None) -> None:
         super().__init__()
         self.select = check_select(select)
-        self._run: Any = None  # all that is remembered of a run
+        self.zeros = None if zeros is None else _checks.choice("zeros", zeros, ZEROS[:2])
 
-    def set_model(self, model: keras.Model) -> None:
-        """Attaches the masks; `fit` calls this before it compiles its step."""
-        super().set_model(model)
-        self._release()
-        self._run = Run(model, self.select)
-        _fit.set_up(self._run)
+    def make_run(self, model: keras.Model) -> Run:
+        """Returns a run that holds zeros."""
+        return Run(model, self.select, self.zeros)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Marks that training has started."""
-        _fit.start(self._run)
+        self.get_fit().start()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Takes what is zero for masked, once."""
-        _fit.update(self, self._run, epoch)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the fraction of zeros and the penalty by distance."""
-        _fit.report(self._run, self.model, logs)
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Takes the masks off. The weights keep their zeros."""
-        self._release()
-
-    def _release(self) -> None:
-        if self._run is not None:
-            self._run.release()
-        self._run = None
+        self.get_fit().update(self, epoch)

@@ -9,12 +9,13 @@ from typing import Any
 
 import keras
 
-from keras_moduli import _backend
+from keras_moduli import _backend, _checks
+from keras_moduli._training import identify_fit
 
 Action = Callable[[], object]
 
 
-def attach_when_built(model: keras.Model, attach: Action, catch_up: Action) -> None:
+def attach_when_built(model: keras.Model, attach: Action, catch_up: Action) -> Action:
     """Attaches masks at once, or as soon as `fit` has built the model.
 
     To be called by `set_model` of a callback. All callbacks of one `fit` attach before
@@ -25,42 +26,46 @@ def attach_when_built(model: keras.Model, attach: Action, catch_up: Action) -> N
         attach: Puts masks in force.
         catch_up: Called if that was late, with the masks in force: updates them to the
             position that the run has reached by then.
+
+    Returns:
+        What takes that back if the model is never built.
     """
-    if model.built or not _backend.builds_inside_step():
+    if _checks.is_built(model) or not _backend.builds_inside_step():
         attach()
-        return
+        return lambda: None
     late = model.train_function
-    if not isinstance(late, _BuildingStep) or late.fit is not _identify_fit(model):
+    if not isinstance(late, _BuildingStep) or late.fit is not identify_fit(model):
         late = model.train_function = _BuildingStep(model)
     late.waiting.append((attach, catch_up))
+    return late.forget
 
 
 class _BuildingStep:
     """The first train function of a model: builds it, attaches masks, and steps aside.
 
-    It is called at most once, and forgets who waits if its `fit` broke off before.
+    It is called at most once, and taken off again if its `fit` broke off before.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self.fit = _identify_fit(model)
+        self.fit = identify_fit(model)
         self.waiting: list[tuple[Action, Action]] = []
 
     def __call__(self, iterator: Any) -> Any:
         model, model.train_function = self.model, None
-        if self.fit is _identify_fit(model):
-            _build(model, iterator)
-            for attach, _ in self.waiting:
-                attach()
-            for _, catch_up in self.waiting:
-                catch_up()
+        waiting, self.waiting = self.waiting, []
+        _build(model, iterator)
+        for attach, _ in waiting:
+            attach()
+        for _, catch_up in waiting:
+            catch_up()
         model.make_train_function()
         return model.train_function(iterator)
 
-
-def _identify_fit(model: keras.Model) -> Any:
-    """Returns what is another object in each `fit`: where that records its history."""
-    return getattr(model, "history", None)
+    def forget(self) -> None:
+        """Steps aside without having been called."""
+        if self.model.train_function is self:
+            self.model.train_function = None
 
 
 def _build(model: keras.Model, iterator: Any) -> None:

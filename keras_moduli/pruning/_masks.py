@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _keras_private
+from keras_moduli.pruning._marks import apply_mask, free
 from keras_moduli.pruning._ranking import Mask
 
 Variable = Any
@@ -31,13 +32,20 @@ class _Masked(keras.constraints.Constraint):
 
     def __call__(self, weight: Any) -> Any:
         weight = weight if self.inner is None else self.inner(weight)
+        if _keras_private.is_frozen(self.mask):
+            raise ValueError(_describe_frozen(self.state))
         for average in self.averages:
-            average.assign(_apply(average, self.mask))
-        return _apply(weight, self.mask)
+            average.assign(apply_mask(average, self.mask.value))
+        return apply_mask(weight, self.mask.value)
 
 
-def _apply(weight: Any, mask: Variable) -> Any:
-    return ops.where(mask.value, ops.convert_to_tensor(weight), 0.0)
+def _describe_frozen(state: "MaskState") -> str:
+    return (
+        f"The masks are state of optimizer {state.optimizer.name!r}, and another one, or "
+        "a step that was compiled before they were, applies these updates, in which they "
+        "would never change. Call `attach(model, optimizer)` with the optimizer that the "
+        "step applies, before its `variables` are read."
+    )
 
 
 class MaskState:
@@ -51,6 +59,9 @@ class MaskState:
         variables: The weights.
         optimizer: The optimizer of these, built, and perhaps of others.
         on_change: Called when the masks are in place, and when they are gone.
+
+    Attributes:
+        is_final: Whether they are what the run prunes to.
     """
 
     def __init__(
@@ -61,7 +72,7 @@ class MaskState:
     ) -> None:
         self.variables = list(variables)
         self.optimizer = optimizer
-        self.is_running = False  # so that what an interrupted run left can be told
+        self.is_final = False
         self._is_active = True
         self._on_change = on_change
         self._chain = list(_keras_private.iterate_optimizers(optimizer))
@@ -82,14 +93,6 @@ class MaskState:
             name=f"{variable.path.replace('/', '_')}_mask",
         )
 
-    def adopt_zeros(self) -> None:
-        """Takes exact zeros for what an earlier run has pruned."""
-        for variable, mask in zip(self.variables, self.masks, strict=True):
-            weight = ops.convert_to_numpy(variable.value)
-            if not _is_as_initialized(weight):
-                mask.assign(weight != 0)
-        self.apply()
-
     def numpy(self) -> list[Mask]:
         """Returns the masks as arrays, true for what is kept."""
         return [np.array(ops.convert_to_numpy(mask.value)) for mask in self.masks]
@@ -107,24 +110,41 @@ class MaskState:
             if (old == new).all():
                 continue
             self.masks[i].assign(new)
-            if reset_moments and (back := new & ~old).any():
-                for state in self._slots(self.variables[i]):
-                    state.assign(ops.where(back, 0.0, state.value))
+            if (back := new & ~old).any():
+                self._let_back(self.variables[i], back, reset_moments)
         self.apply()
+
+    def _let_back(self, variable: Variable, back: Mask, reset_moments: bool) -> None:
+        variable.assign(free(variable, back))
+        for state in self._slots(variable, averages=True):
+            state.assign(free(state, back))
+        if reset_moments:
+            for state in self._slots(variable):
+                state.assign(free(state, back))
 
     def apply(self) -> None:
         """Zeroes the masked weights now; the step does so from the next update on."""
         for variable, mask in zip(self.variables, self.masks, strict=True):
-            variable.assign(_apply(variable, mask))
+            variable.assign(apply_mask(variable, mask.value))
             for average in self._slots(variable, averages=True):
-                average.assign(_apply(average, mask))
+                average.assign(apply_mask(average, mask.value))
+
+    def count_strays(self) -> int:
+        """Returns how many masked weights are not zero: somebody has put them there."""
+        return self.count_strays_of([v.value for v in self.variables])
+
+    def count_strays_of(self, weights: Sequence[Any]) -> int:
+        """Returns the same for other values of these weights."""
+        return sum(
+            int(np.count_nonzero(ops.convert_to_numpy(weight)[~mask]))
+            for weight, mask in zip(weights, self.numpy(), strict=True)
+        )
 
     def release(self) -> None:
         """Takes the masks off again. The weights keep their zeros."""
         if not self._is_active:
             return
         self._is_active = False
-        self.apply()
         for variable in self.variables:
             variable.constraint = variable.constraint.inner
         for part in self._chain:
@@ -186,14 +206,3 @@ def _wrap(hidden: list[MaskState], method: Callable[[Any], Any]) -> Any:
 
     wrapper.hidden = hidden  # type: ignore[attr-defined]
     return wrapper
-
-
-def _is_as_initialized(weight: Mask) -> bool:
-    """Whether a kernel is zero, or a multiple of the identity.
-
-    Pruning always keeps a weight and training leaves no two of them equal, so this is one
-    that was initialized so, and must be let learn.
-    """
-    if weight.ndim != 2:
-        return not weight.any()
-    return np.array_equal(weight, weight[0, 0] * np.eye(*weight.shape))

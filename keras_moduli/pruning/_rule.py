@@ -74,11 +74,12 @@ class Rule(Configuration):
         Raises:
             ValueError: If nothing is selected, or it does not suit structure or score.
         """
+        gates = _selection.count_gates(model)
         kernels = [
             Kernel(
                 variable,
                 self.sparsity if sparsity is None else sparsity,
-                _selection.count_gates(model, variable),
+                gates.get(id(variable), 1),
             )
             for variable, sparsity in _selection.find_sparsities(model, self.select)
         ]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _keras_private
 from keras_moduli.pruning import _geometry
 
 Variable = Any
@@ -207,13 +207,20 @@ def _explain_never(variable: Variable, embeddings: set[int]) -> str | None:
     return "has one axis" if len(variable.shape) < 2 else None
 
 
-def count_gates(model: keras.Model, variable: Variable) -> int:
-    """Returns how many gates a kernel has side by side: 3 in a GRU, 4 in an LSTM, or 1.
+def count_gates(model: keras.Model) -> dict[int, int]:
+    """Returns how many gates kernels have side by side, by the `id` of the variable.
 
-    A recurrent kernel is (units, gates · units), and the input kernel beside it as wide.
+    3 in a GRU, 4 in an LSTM; no entry of what has none. A recurrent kernel has units in
+    its last axis but one and gates · units in the last, also in ConvLSTM; the input
+    kernel of the same layer or cell is as wide.
     """
-    recurrent = variable.path.rpartition("/")[0] + "/recurrent_kernel"
-    for sibling in model.trainable_variables:
-        if sibling.path == recurrent and sibling.shape[-1] == variable.shape[-1]:
-            return max(1, sibling.shape[-1] // sibling.shape[0])
-    return 1
+    gates: dict[int, int] = {}
+    for layer in _keras_private.iterate_layers(model):
+        recurrent = getattr(layer, "recurrent_kernel", None)
+        if not isinstance(recurrent, keras.Variable) or len(recurrent.shape) < 2:
+            continue
+        *_, units, width = recurrent.shape
+        for kernel in (recurrent, getattr(layer, "kernel", None)):
+            if isinstance(kernel, keras.Variable) and kernel.shape[-1] == width:
+                gates[id(kernel)] = 1 if width % units else width // units
+    return gates

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_moduli import _checks, inhibitors, manifolds
+from keras_moduli import _backend, _checks, inhibitors, manifolds
 from keras_moduli._registry import Configuration
 
 NATURAL_DENSITY = 0.1
@@ -96,7 +96,9 @@ class Cost(Configuration):
         """
         length = self.manifold.natural_length(NATURAL_DENSITY)
         squares = np.square(length * np.linspace(0.0, 2.0, 101)).astype(np.float32)
-        costs = ops.convert_to_numpy(self.inhibitor(squares))
+        costs = _backend.compute_outside_of_trace(
+            lambda: ops.convert_to_numpy(self.inhibitor(squares))
+        )
         return max(float(costs[50]), 0.1 * float(costs.max()))
 
 

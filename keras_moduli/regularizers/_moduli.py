@@ -122,18 +122,20 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         self._constants: dict[KernelLayout, tuple[Positions, Tensor]] = {}
 
     def __call__(self, kernel: Tensor) -> Tensor:
-        """Returns the penalty of a kernel: a scalar, in float32 or better.
+        """Returns the penalty of a kernel: a scalar of the type of losses, `floatx()`.
 
         Raises:
             ValueError: If the shape of the kernel does not fit the arguments.
         """
-        penalty = self.penalty(kernel)
+        # TensorFlow adds no losses of different types.
+        floatx = keras.config.floatx()
+        penalty = ops.cast(self.penalty(kernel), floatx)
         if self.beside is None:
             return penalty
-        return penalty + ops.cast(self.beside(kernel), penalty.dtype)
+        return penalty + ops.cast(self.beside(kernel), floatx)
 
     def penalty(self, kernel: Tensor) -> Tensor:
-        """Returns the penalty by distance alone, without another regularizer's."""
+        """Returns the penalty by distance alone, in float32 or better."""
         layout = self.cost.layout(kernel.shape, square=self.placement.square)
         positions = self.placement.positions(layout.inputs, layout.outputs)
         constant = not positions.learned and not are_many(layout)

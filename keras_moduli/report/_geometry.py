@@ -9,8 +9,8 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._table import draw_table
-from keras_moduli.pruning._selection import shorten_path
 from keras_moduli.regularizers import find_regularizer
+from keras_moduli.report._labels import label_variables
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class GeometryReport:
             for row in self.rows
         ]
         advice = {f"{row.verdict}: {row.advice}" for row in self.rows if row.advice}
-        return "\n".join([draw_table(headings, cells), *sorted(advice)])
+        return draw_table(headings, cells, notes=sorted(advice))
 
     def __repr__(self) -> str:
         return str(self)
@@ -125,9 +125,8 @@ def geometry(model: keras.Model) -> GeometryReport:
             f"There is no weight of model {model.name!r} with a geometry. Use "
             "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
         )
-    return GeometryReport(
-        tuple(_describe(v, shorten_path(v.path, model)) for v in chosen)
-    )
+    labels = label_variables(model, chosen)
+    return GeometryReport(tuple(map(_describe, chosen, labels)))
 
 
 def _describe(variable: Any, label: str) -> GeometryRow:

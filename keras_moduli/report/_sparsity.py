@@ -11,8 +11,9 @@ from keras import ops
 
 from keras_moduli._table import draw_table
 from keras_moduli.pruning import Skipped, list_skipped, prunable_variables
-from keras_moduli.pruning._selection import Select, shorten_path
+from keras_moduli.pruning._selection import Select
 from keras_moduli.regularizers import find_regularizer
+from keras_moduli.report._labels import label_variables
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SparsityRow:
     @property
     def sparsity(self) -> float:
         """Fraction of the weights that are exactly zero."""
-        return self.zeros / self.size
+        return self.zeros / self.size if self.size else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The row as a dictionary of plain values."""
@@ -79,11 +80,8 @@ class SparsityReport:
         headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
         headings += ["mean\ndistance", "before\npruning"] * has_distance
         cells = [_format_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
-        return "\n".join(
-            [
-                draw_table(headings, cells, section_before_last=True),
-                *self._explain_left_alone(),
-            ]
+        return draw_table(
+            headings, cells, section_before_last=True, notes=self._explain_left_alone()
         )
 
     def _explain_left_alone(self) -> list[str]:
@@ -125,12 +123,16 @@ def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
     8
     """
     variables = prunable_variables(model, select)
-    rows = tuple(_describe(v, shorten_path(v.path, model)) for v in variables)
-    left = tuple(
-        row._replace(label=shorten_path(row.path, model))
-        for row in list_skipped(model, variables)
+    labels = dict(
+        zip(map(id, model.weights), label_variables(model, model.weights), strict=True)
     )
-    return SparsityReport(rows, left)
+    rows = tuple(_describe(v, labels[id(v)]) for v in variables)
+    chosen = {id(v) for v in variables}
+    others = [v for v in model.weights if id(v) not in chosen and math.prod(v.shape) > 1]
+    left = zip(list_skipped(model, variables), others, strict=True)
+    return SparsityReport(
+        rows, tuple(row._replace(label=labels[id(v)]) for row, v in left)
+    )
 
 
 def _describe(variable: Any, label: str) -> SparsityRow:

@@ -1,5 +1,9 @@
 """Turning a pruned model into a faster one."""
 
+from keras_moduli.sparse._attention import (
+    BlockSparseGroupQueryAttention,
+    BlockSparseMultiHeadAttention,
+)
 from keras_moduli.sparse._blocks import BlockLayout
 from keras_moduli.sparse._cells import (
     BlockSparseGRUCell,
@@ -8,6 +12,7 @@ from keras_moduli.sparse._cells import (
 )
 from keras_moduli.sparse._convert import sparsify
 from keras_moduli.sparse._cost import Choice, CostModel
+from keras_moduli.sparse._einsum import BlockSparseEinsumDense
 from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
 from keras_moduli.sparse._planner import plan
@@ -17,8 +22,11 @@ from keras_moduli.sparse.converters import Converter, pack, register_converter
 __all__ = [
     "BlockLayout",
     "BlockSparseDense",
+    "BlockSparseEinsumDense",
     "BlockSparseGRUCell",
+    "BlockSparseGroupQueryAttention",
     "BlockSparseLSTMCell",
+    "BlockSparseMultiHeadAttention",
     "BlockSparseRNN",
     "BlockSparseSimpleRNNCell",
     "Choice",

@@ -154,11 +154,11 @@ class BlockLayout(Configuration):
         return y if y.shape[0] == self.columns else y[: self.columns]
 
     @functools.cached_property
-    def inputs(self) -> Tensor:
-        """Indices (J, K·b) of the inputs of each column of blocks, as a tensor."""
+    def inputs(self) -> _backend.Indices:
+        """Indices (J, K·b) of the inputs of each column of blocks."""
         first = self.block[0] * np.array(self.indices)[:, :, None]
         inputs = first + np.arange(self.block[0])
-        return ops.convert_to_tensor(inputs.reshape(len(inputs), -1))
+        return _backend.Indices(inputs.reshape(len(inputs), -1))
 
 
 def revive(value: Any) -> Any:

@@ -57,7 +57,8 @@ class Cell(keras.layers.Layer, abc.ABC):
         self.activation = keras.activations.get(activation)
         self.recurrent_activation = keras.activations.get(recurrent_activation)
         self.use_bias = _checks.boolean("use_bias", use_bias)
-        self.state_size = [self.units] * self.states
+        is_one = self.states == 1  # as in Keras's cells
+        self.state_size = self.units if is_one else [self.units] * self.states
         self.output_size = self.units
 
     def build(self, input_shape: tuple[int, ...]) -> None:

@@ -24,7 +24,8 @@ Tensor = Any
 class BlockSparseDense(keras.layers.Layer):
     """`keras.layers.Dense` with a block-sparse kernel.
 
-    Input (..., layout.rows), output (..., layout.columns).
+    Input (..., layout.rows), output (..., layout.columns). Regularizers and constraints,
+    which prediction does not have, are left out.
 
     Args:
         layout: Where the blocks are: a `BlockLayout`.
@@ -71,6 +72,7 @@ class BlockSparseDense(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Returns activation(inputs @ kernel + bias)."""
+        inputs = ops.cast(inputs, self.compute_dtype)  # they may be integers
         flat = ops.reshape(inputs, (-1, self.layout.rows))
         y = self.layout.product(flat, self.blocks)
         y = ops.reshape(y, (*ops.shape(inputs)[:-1], self.layout.columns))
@@ -131,7 +133,8 @@ class _ColumnCell:
 class BlockSparseRNN(keras.layers.RNN):
     """A recurrent layer with a block-sparse recurrent kernel.
 
-    `sparsify` makes these layers. Dropout, which prediction does not have, is left out.
+    `sparsify` makes these layers. Dropout, regularizers and constraints, which prediction
+    does not have, are left out.
 
     Args:
         cell: A `BlockSparseSimpleRNNCell`, `BlockSparseGRUCell` or `BlockSparseLSTMCell`.

@@ -63,8 +63,9 @@ class PlanRow:
                 f"{held}, or None to leave it dense. Received: block={self.block}. For "
                 f"other blocks take the row of `km.sparse.plan(model, {self.block})`."
             )
-        is_matrix = len(self.kernel) == 2
-        if is_matrix and self.kernel != (self.layout.rows, self.layout.columns):
+        matrix = (self.layout.rows, self.layout.columns)
+        fits = {self.kernel, self.kernel[::-1]}  # kernels may have their outputs first
+        if len(self.kernel) == 2 and matrix not in fits:
             raise ValueError(
                 f"`layout` of {self.layer} {self.name} must be one of a kernel "
                 f"{self.kernel}. Received: {self.layout.rows} × {self.layout.columns}"

@@ -11,9 +11,9 @@ from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
 from keras_moduli.sparse._tree import Node, grow
 from keras_moduli.sparse.converters import (
+    explain_missing,
     find_converter,
     list_kernels,
-    name_kind,
     to_array,
 )
 
@@ -88,7 +88,7 @@ def _plan_leaf(leaf: Node, reason: str | None, costs: CostModel) -> Iterator[Pla
     if reason is not None:
         choices = dict.fromkeys(kernels, Choice(None, reason))
     elif converter is None:
-        reason = f"no fast form of {name_kind(leaf.layer)} is known"
+        reason = explain_missing(leaf.layer)
         choices = dict.fromkeys(kernels, Choice(None, reason))
     else:
         choices = converter.choose(leaf.layer, costs)

@@ -13,9 +13,7 @@ def format_rows(rows: Sequence[Any]) -> str:
     reasons = [
         f"{row.layer} {row.name} stays dense: {row.reason}" for row in rows if row.reason
     ]
-    return "\n".join(
-        [draw_table(_HEADINGS, [_format_cells(row) for row in rows]), *reasons]
-    )
+    return draw_table(_HEADINGS, [_format_cells(row) for row in rows], notes=reasons)
 
 
 def _format_cells(row: Any) -> list[str]:

@@ -5,6 +5,7 @@ import pkgutil
 
 from keras_moduli.sparse.converters._base import (
     Converter,
+    explain_missing,
     find_converter,
     list_kernels,
     name_kind,
@@ -15,6 +16,7 @@ from keras_moduli.sparse.converters._base import (
 
 __all__ = [
     "Converter",
+    "explain_missing",
     "find_converter",
     "list_kernels",
     "name_kind",

@@ -1,6 +1,7 @@
 """What a converter has to say, and which one a layer has."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
 import keras
@@ -8,9 +9,11 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_moduli.layers import find_embeddings
 from keras_moduli.pruning._selection import is_kernel
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._plan import PlanRow
+from keras_moduli.sparse.converters._exact import find_obstacle
 
 Array = NDArray[Any]
 Variable = Any
@@ -74,8 +77,12 @@ class Converter(abc.ABC):
 
 
 _converters: dict[Kind, Converter] = {}
+_wrappers: dict[type, Callable[[Converter], Converter]] = {}
 
 C = TypeVar("C", bound=type[Converter])
+
+# Of normalization, and of activations, over several axes: they multiply each by its own.
+_NO_MATRICES = ("gamma", "beta", "scale", "alpha")
 
 
 def register_converter(converter: C) -> C:
@@ -114,9 +121,53 @@ def _is_kind(kind: Any) -> bool:
     )
 
 
+def register_wrapper(
+    kind: type,
+) -> Callable[[Callable[[Converter], Converter]], Callable[[Converter], Converter]]:
+    """Makes a kind of wrapper known, around all layers that have a converter.
+
+    Args:
+        kind: Its exact class.
+
+    Returns:
+        A decorator of what makes a converter of the wrapper, from that of its layer.
+    """
+
+    def register(adapt: Callable[[Converter], Converter]) -> Any:
+        _wrappers[kind] = adapt
+        return adapt
+
+    return register
+
+
 def find_converter(layer: Any) -> Converter | None:
-    """Returns the converter of exactly this kind of layer, or None."""
-    return _converters.get(_kind_of(layer))
+    """Returns the converter of exactly this layer, or None.
+
+    None too where the layer is not what its class says: see `explain_missing`.
+    """
+    converter = _look_up(layer)
+    return None if converter is not None and find_obstacle(layer) else converter
+
+
+def find_kind(kind: Kind) -> Converter | None:
+    """Returns the converter of a kind, or None."""
+    return _converters.get(kind)
+
+
+def explain_missing(layer: Any) -> str:
+    """Returns why a layer has no converter."""
+    if _look_up(layer) is None:
+        return f"no fast form of {name_kind(layer)} is known"
+    return find_obstacle(layer)
+
+
+def _look_up(layer: Any) -> Converter | None:
+    converter = _converters.get(_kind_of(layer))
+    adapt = _wrappers.get(type(layer))
+    if converter is not None or adapt is None:
+        return converter
+    inner = _look_up(layer.layer)
+    return None if inner is None else adapt(inner)
 
 
 def _kind_of(layer: Any) -> Kind:
@@ -135,21 +186,30 @@ def name_kind(layer: Any) -> str:
 
 
 def list_kernels(layer: Any) -> dict[str, Variable]:
-    """Returns the kernels of any layer, by names.
-
-    Of a layer without converter, they are the weights that pruning calls kernels, with
-    their paths inside of the layer.
-    """
+    """Returns the kernels of any layer, by names, as its converter has them if any."""
     converter = find_converter(layer)
-    if converter is not None:
-        return converter.kernels(layer)
+    return list_matrices(layer) if converter is None else converter.kernels(layer)
+
+
+def list_matrices(layer: Any) -> dict[str, Variable]:
+    """Returns what a layer of any kind multiplies by, by the paths inside of it.
+
+    That is what pruning calls kernels, and what else is trained and has two axes.
+    """
+    positions = {id(neurons.embedding) for neurons in find_embeddings(layer)}
     kernels: dict[str, Variable] = {}
     for weight in layer.weights:
-        if is_kernel(weight):
+        if id(weight) not in positions and (is_kernel(weight) or _is_matrix(weight)):
             _, _, path = f"/{weight.path}".partition(f"/{layer.name}/")
-            name = path or weight.name
+            name = path or weight.path
             kernels[f"{name}:{len(kernels)}" if name in kernels else name] = weight
     return kernels
+
+
+def _is_matrix(weight: Variable) -> bool:
+    is_other = "bias" in weight.name or weight.name in _NO_MATRICES
+    is_used = weight.trainable or weight.name == "blocks"
+    return is_used and len(weight.shape) >= 2 and not is_other
 
 
 def to_array(variable: Any) -> Array:
@@ -157,15 +217,34 @@ def to_array(variable: Any) -> Array:
     return ops.convert_to_numpy(variable.value)
 
 
+def transfer(new: Variable, old: Variable, value: Array) -> None:
+    """Gives a variable its value, and whether it is trained, of the one before.
+
+    Args:
+        new: The variable.
+        old: That of which the value is made.
+        value: In the shape of `new`.
+    """
+    new.assign(value)
+    new.trainable = old.trainable
+
+
 def pack(row: PlanRow, matrix: Array) -> Array:
     """Returns the blocks of a matrix, in the layout of a row.
 
     Raises:
-        ValueError: If the blocks do not hold all of it.
+        ValueError: If they are not those of such a matrix, or do not hold all of it.
     """
-    assert row.layout is not None
-    blocks = row.layout.pack(matrix)
-    if np.count_nonzero(row.layout.unpack(blocks)) < np.count_nonzero(matrix):
+    layout = row.layout
+    assert layout is not None
+    if matrix.shape != (layout.rows, layout.columns):
+        raise ValueError(
+            f"`layout` of {row.layer} {row.name} must be one of a matrix of "
+            f"{matrix.shape[0]} × {matrix.shape[1]}. Received: {layout.rows} × "
+            f"{layout.columns}"
+        )
+    blocks = layout.pack(matrix)
+    if np.count_nonzero(layout.unpack(blocks)) < np.count_nonzero(matrix):
         raise ValueError(
             f"The blocks of the plan do not hold all weights of {row.layer} {row.name}: "
             "other weights were zero when it was made. Make a plan of the model as it is "

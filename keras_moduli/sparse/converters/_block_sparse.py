@@ -4,18 +4,24 @@ from typing import Any, ClassVar, NoReturn
 
 import keras
 
+from keras_moduli.sparse._attention import (
+    BlockSparseGroupQueryAttention,
+    BlockSparseMultiHeadAttention,
+)
 from keras_moduli.sparse._cells import (
     BlockSparseGRUCell,
     BlockSparseLSTMCell,
     BlockSparseSimpleRNNCell,
 )
 from keras_moduli.sparse._cost import Choice, CostModel
+from keras_moduli.sparse._einsum import BlockSparseEinsumDense
 from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse.converters._base import (
     Converter,
     Kind,
     Rows,
     Variable,
+    list_matrices,
     register_converter,
 )
 
@@ -26,6 +32,9 @@ class BlockSparseConverter(Converter):
 
     kinds: ClassVar[tuple[Kind, ...]] = (
         (BlockSparseDense,),
+        (BlockSparseEinsumDense,),
+        (BlockSparseMultiHeadAttention,),
+        (BlockSparseGroupQueryAttention,),
         (BlockSparseRNN, BlockSparseSimpleRNNCell),
         (BlockSparseRNN, BlockSparseGRUCell),
         (BlockSparseRNN, BlockSparseLSTMCell),
@@ -33,8 +42,8 @@ class BlockSparseConverter(Converter):
 
     def kernels(self, layer: Any) -> dict[str, Variable]:
         """Returns the blocks, of the recurrent kernel first."""
-        if isinstance(layer, BlockSparseDense):
-            return {"blocks": layer.blocks}
+        if not isinstance(layer, BlockSparseRNN):
+            return list_matrices(layer)
         projection = layer.projection or layer.cell.projection
         name = "blocks" if isinstance(projection, BlockSparseDense) else "kernel"
         return {

@@ -1,6 +1,7 @@
 """What recurrent layers of one cell have in common when they are converted."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,8 +19,10 @@ from keras_moduli.sparse.converters._base import (
     Variable,
     pack,
     to_array,
+    transfer,
 )
-from keras_moduli.sparse.converters._dense import load_projection
+
+Orders = Callable[[Any, Array], dict[str, Any]]
 
 # Up to so many the product of the inputs is faster inside the loop than before it.
 _FEW_FEATURES = 64
@@ -32,6 +35,7 @@ _RNN_ARGUMENTS = (
     "zero_output_for_mask",
     "name",
     "dtype",
+    "trainable",
 )
 
 
@@ -58,61 +62,113 @@ class RecurrentConverter(Converter):
 
     def kernels(self, layer: Any) -> dict[str, Variable]:
         """Returns both kernels, the recurrent one first."""
-        cell = layer.cell
-        return {"recurrent_kernel": cell.recurrent_kernel, "kernel": cell.kernel}
+        return list_cell_kernels(layer.cell)
 
     def choose(self, layer: Any, costs: CostModel) -> dict[str, Choice]:
         """Returns the fastest blocks, in the order of neurons that suits the states."""
+        return self.choose_cell(layer.cell, costs, list_orders)
+
+    def build(self, layer: Any, rows: Rows) -> BlockSparseRNN:
+        """Returns a `BlockSparseRNN`."""
         cell = layer.cell
         if reason := self.refuse(cell):
-            return dict.fromkeys(self.kernels(layer), Choice(None, reason))
-        recurrent = _choose_recurrent(cell.recurrent_kernel, costs)
+            raise ValueError(f"Layer {layer.name!r} has no fast form: {reason}.")
+        projection = _make_projection(cell, rows["kernel"])
+        before_loop = cell.kernel.shape[0] > _FEW_FEATURES
+        inside, outside = (None, projection) if before_loop else (projection, None)
+        new_cell = self.build_cell(cell, rows, inside)
+        return BlockSparseRNN(
+            new_cell, outside, _find_order(rows), **take_arguments(layer)
+        )
+
+    def load(self, layer: Any, new: Any, rows: Rows) -> None:
+        """Assigns blocks and biases, in the order of the new layer's neurons."""
+        projection = new.projection or new.cell.projection
+        self.load_cell(layer.cell, new.cell, projection, rows, new.order)
+
+    def sample_shape(self, layer: Any) -> tuple[int, ...] | None:
+        """Returns the shape of sequences; none if a call would change the states."""
+        return None if layer.stateful else (2, 3, layer.cell.kernel.shape[0])
+
+    def choose_cell(
+        self, cell: Any, costs: CostModel, list_orders: Orders
+    ) -> dict[str, Choice]:
+        """Returns what becomes of the kernels of a cell.
+
+        Args:
+            cell: Keras's.
+            costs: As in `choose`.
+            list_orders: Returns the orders of its neurons to choose from, by name.
+        """
+        if reason := self.refuse(cell):
+            return dict.fromkeys(list_cell_kernels(cell), Choice(None, reason))
+        recurrent = _choose_recurrent(cell.recurrent_kernel, costs, list_orders)
         if recurrent.layout is None:
             inputs = Choice(None, "its layer's recurrent kernel stays dense")
         else:
             inputs = _choose_inputs(to_array(cell.kernel), recurrent, costs)
         return {"recurrent_kernel": recurrent, "kernel": inputs}
 
-    def build(self, layer: Any, rows: Rows) -> BlockSparseRNN:
-        """Returns a `BlockSparseRNN`."""
-        cell, dtype = layer.cell, layer.dtype_policy
-        if reason := self.refuse(cell):
-            raise ValueError(f"Layer {layer.name!r} has no fast form: {reason}.")
-        projection = _make_projection(cell, rows["kernel"], dtype)
-        before_loop = cell.kernel.shape[0] > _FEW_FEATURES
-        inside, outside = (None, projection) if before_loop else (projection, None)
-        new_cell = self.make_cell(
+    def build_cell(
+        self, cell: Any, rows: Rows, projection: keras.layers.Layer | None
+    ) -> Cell:
+        """Returns the fast form of a cell, with a layer for its inputs, or without."""
+        return self.make_cell(
             cell,
             rows["recurrent_kernel"].layout or _hold_whole(cell.recurrent_kernel),
-            projection=inside,
+            projection=projection,
             activation=cell.activation,
             use_bias=cell.use_bias,
-            dtype=dtype,
+            name=cell.name,
+            dtype=cell.dtype_policy,
+            trainable=cell.trainable,
         )
-        config = layer.get_config()
-        arguments = {name: config[name] for name in _RNN_ARGUMENTS if name in config}
-        return BlockSparseRNN(new_cell, outside, _find_order(rows), **arguments)
 
-    def load(self, layer: Any, new: Any, rows: Rows) -> None:
-        """Assigns blocks and biases, in the order of the new layer's neurons."""
-        cell, row = layer.cell, rows["recurrent_kernel"]
-        recurrent = permute_neurons(to_array(cell.recurrent_kernel), new.order)
+    def build_whole_cell(self, cell: Any, rows: Rows) -> Cell:
+        """Returns the fast form of a cell that multiplies its inputs."""
+        return self.build_cell(cell, rows, _make_projection(cell, rows["kernel"]))
+
+    def load_cell(
+        self, cell: Any, new: Cell, projection: Any, rows: Rows, order: Any
+    ) -> None:
+        """Gives a fast cell, and the layer of its inputs, their weights.
+
+        Args:
+            cell: Keras's.
+            new: Its fast form.
+            projection: The layer of its inputs.
+            rows: Of both kernels.
+            order: That of its neurons, None for as it is.
+        """
+        row, kernel = rows["recurrent_kernel"], cell.recurrent_kernel
+        recurrent = permute_neurons(to_array(kernel), order)
         is_whole = row.layout is None
-        blocks = new.cell.layout.pack(recurrent) if is_whole else pack(row, recurrent)
-        new.cell.blocks.assign(blocks)
-        bias = None
+        blocks = new.layout.pack(recurrent) if is_whole else pack(row, recurrent)
+        transfer(new.blocks, kernel, blocks)
+        inputs = permute_columns(to_array(cell.kernel), order)
+        if rows["kernel"].layout is None:
+            transfer(projection.kernel, cell.kernel, inputs)
+        else:
+            transfer(projection.blocks, cell.kernel, pack(rows["kernel"], inputs))
         if cell.use_bias:
-            bias = permute_columns(to_array(cell.bias), new.order)
-            bias = self.load_bias(bias, new.cell)
-        kernel = permute_columns(to_array(cell.kernel), new.order)
-        load_projection(new.projection or new.cell.projection, rows, kernel, bias)
-
-    def sample_shape(self, layer: Any) -> tuple[int, ...] | None:
-        """Returns the shape of sequences; none if a call would change the states."""
-        return None if layer.stateful else (2, 3, layer.cell.kernel.shape[0])
+            bias = permute_columns(to_array(cell.bias), order)
+            transfer(projection.bias, cell.bias, self.load_bias(bias, new))
+            if new.bias is not None:
+                new.bias.trainable = cell.bias.trainable
 
 
-def _choose_recurrent(kernel: Any, costs: CostModel) -> Choice:
+def list_cell_kernels(cell: Any) -> dict[str, Variable]:
+    """Returns both kernels of a cell, the recurrent one first."""
+    return {"recurrent_kernel": cell.recurrent_kernel, "kernel": cell.kernel}
+
+
+def take_arguments(layer: Any) -> dict[str, Any]:
+    """Returns the arguments that any recurrent layer takes, as a layer has them."""
+    config = layer.get_config()
+    return {name: config[name] for name in _RNN_ARGUMENTS if name in config}
+
+
+def _choose_recurrent(kernel: Any, costs: CostModel, list_orders: Orders) -> Choice:
     weights = to_array(kernel)
     choices = [
         costs.choose(permute_neurons(weights, permutation), permutation, order)
@@ -129,11 +185,15 @@ def _choose_inputs(kernel: Array, recurrent: Choice, costs: CostModel) -> Choice
     return costs.choose(permuted, recurrent.permutation, recurrent.order)
 
 
-def _make_projection(cell: Any, row: PlanRow, dtype: Any) -> keras.layers.Layer:
-    use_bias = cell.use_bias
+def _make_projection(cell: Any, row: PlanRow) -> keras.layers.Layer:
+    settings = {
+        "use_bias": cell.use_bias,
+        "dtype": cell.dtype_policy,
+        "trainable": cell.trainable,
+    }
     if row.layout is None:
-        return keras.layers.Dense(cell.kernel.shape[1], use_bias=use_bias, dtype=dtype)
-    return BlockSparseDense(row.layout, use_bias=use_bias, dtype=dtype)
+        return keras.layers.Dense(cell.kernel.shape[1], **settings)
+    return BlockSparseDense(row.layout, **settings)
 
 
 def _hold_whole(kernel: Any) -> BlockLayout:

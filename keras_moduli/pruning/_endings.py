@@ -1,0 +1,128 @@
+"""What is said at the end of a run that does not leave what was asked for."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_moduli import _keras_private
+from keras_moduli.pruning._masks import MaskState
+from keras_moduli.pruning._run import Run
+
+
+class Best(NamedTuple):
+    """A checkpoint of the best epoch, and what was best before the final sparsity."""
+
+    checkpoint: keras.callbacks.ModelCheckpoint
+    value: float
+
+
+def list_bests() -> list[Best]:
+    """Returns the best that checkpoints have saved so far, as the masks become final."""
+    return [
+        Best(callback, callback.best)
+        for callback in _list_callbacks(keras.callbacks.ModelCheckpoint)
+        if callback.save_best_only
+    ]
+
+
+def warn(run: Run, bests: list[Best]) -> None:
+    """Warns if training has stopped early, or has brought back earlier weights.
+
+    Args:
+        run: In `on_train_end`, with its masks in force.
+        bests: What `list_bests` returned.
+    """
+    masks = run.masks
+    assert masks is not None
+    for message in (
+        _describe_early_end(run, masks),
+        _describe_strays(run, masks),
+        _describe_restored(run, masks),
+        _describe_saved(run, bests),
+    ):
+        if message:
+            warnings.warn(message, stacklevel=4)
+
+
+def _describe_early_end(run: Run, masks: MaskState) -> str:
+    timeline, rule = run.timeline, run.rule
+    if rule is None or timeline is None or rule.sparsity == 0 or masks.is_final:
+        return ""
+    if not run.model.stop_training:
+        return ""  # of a run that was planned so, it was said at the start
+    return (
+        f"Training was stopped before {timeline.unit} {timeline.end}, at whose start the "
+        f"final sparsity is reached: {_describe_zeros(masks)}. "
+        f"{_describe_start_from(run)}, or prune earlier, by `end`."
+    )
+
+
+def _describe_strays(run: Run, masks: MaskState) -> str:
+    if not masks.count_strays():
+        return ""
+    return (
+        "Other weights were put in place of the pruned ones before training ended, as "
+        "`restore_best_weights` does, and they do not have the final sparsity: "
+        f"{_describe_zeros(masks)}. {_describe_start_from(run)}."
+    )
+
+
+def _describe_restored(run: Run, masks: MaskState) -> str:
+    """Describes weights that a callback after this one is about to bring back."""
+    weights = {id(weight): i for i, weight in enumerate(run.model.weights)}
+    for stopping in _list_callbacks(keras.callbacks.EarlyStopping):
+        best = stopping.best_weights
+        if not stopping.restore_best_weights or best is None:
+            continue
+        chosen = [best[weights[id(variable)]] for variable in masks.variables]
+        if masks.count_strays_of(chosen):
+            return (
+                "EarlyStopping restores the weights of epoch "
+                f"{stopping.best_epoch + 1}, which do not have the final sparsity. "
+                f"{_describe_start_from(run)}."
+            )
+    return ""
+
+
+def _describe_saved(run: Run, bests: list[Best]) -> str:
+    early = [
+        checkpoint.filepath
+        for checkpoint, value in bests
+        if checkpoint.best == value and run.rule is not None
+    ]
+    if not early:
+        return ""
+    return (
+        f"What ModelCheckpoint has saved as the best, {early}, is from before the final "
+        "sparsity was reached. Pass `km.AtFinalSparsity(ModelCheckpoint(...))`, which "
+        "compares epochs at the final sparsity only."
+    )
+
+
+def _describe_zeros(masks: MaskState) -> str:
+    variables = masks.variables
+    zeros = sum(int((_to_numpy(v) == 0).sum()) for v in variables)
+    size = sum(_to_numpy(v).size for v in variables)
+    return f"{zeros / size:.1%} of the weights are zero"
+
+
+def _describe_start_from(run: Run) -> str:
+    timeline = run.timeline
+    if timeline is None or timeline.unit == "step":
+        return "Pass `km.AtFinalSparsity(EarlyStopping(...))`"
+    return (
+        f"Pass `EarlyStopping(..., start_from_epoch={timeline.end})` or "
+        "`km.AtFinalSparsity(EarlyStopping(...))`"
+    )
+
+
+def _to_numpy(variable: Any) -> Any:
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+def _list_callbacks(kind: type) -> list[Any]:
+    callbacks = _keras_private.find_callback_list()
+    if callbacks is None:
+        return []
+    return [callback for callback in callbacks.callbacks if isinstance(callback, kind)]

@@ -1,0 +1,96 @@
+"""Keras's attention layers, with projections that are block-sparse."""
+
+from typing import Any
+
+import keras
+
+from keras_moduli import _keras_private
+from keras_moduli._registry import PACKAGE
+from keras_moduli.sparse._blocks import BlockLayout, get_layout
+from keras_moduli.sparse._einsum import BlockSparseEinsumDense
+
+
+class SparseProjections:
+    """What the fast layers add to Keras's: some of their projections are block-sparse.
+
+    All else is Keras's own code: masks, causal ones too, scores, dropout, gates.
+
+    Args:
+        *args: Those of Keras's layer.
+        layouts: A `BlockLayout` for each projection that is block-sparse, by its name:
+            `"query"`, `"key"`, `"value"`, `"gate"` or `"attention_output"`.
+        **kwargs: Those of Keras's layer.
+    """
+
+    def __init__(
+        self, *args: Any, layouts: dict[str, BlockLayout], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.layouts = {name: get_layout(value) for name, value in layouts.items()}
+
+    def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
+        """Builds Keras's projections, and puts block-sparse ones in the place of some."""
+        super().build(query_shape, value_shape, key_shape)  # type: ignore[misc]
+        projections = _keras_private.get_projections(self)
+        if unknown := set(self.layouts) - set(projections):
+            raise ValueError(
+                f"`layouts` are of projections {sorted(projections)}. "
+                f"Received: {sorted(unknown)}"
+            )
+        for name, layout in self.layouts.items():
+            dense = projections[name]
+            new = make_einsum(dense, layout)
+            new.build(**dense.get_build_config())
+            _keras_private.replace_projection(self, name, new)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments as plain Python values."""
+        serialize = keras.saving.serialize_keras_object
+        layouts = {name: serialize(value) for name, value in self.layouts.items()}
+        return {**super().get_config(), "layouts": layouts}  # type: ignore[misc]
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseMultiHeadAttention(SparseProjections, keras.layers.MultiHeadAttention):
+    """`keras.layers.MultiHeadAttention` with block-sparse projections.
+
+    `sparsify` makes these layers. Regularizers and constraints, which prediction does not
+    have, are left out.
+
+    Args:
+        *args: As in `MultiHeadAttention`.
+        layouts: A `BlockLayout` for each projection that is block-sparse, by its name:
+            `"query"`, `"key"`, `"value"`, `"gate"` or `"attention_output"`.
+        **kwargs: As in `MultiHeadAttention`.
+    """
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class BlockSparseGroupQueryAttention(SparseProjections, keras.layers.GroupQueryAttention):
+    """`keras.layers.GroupQueryAttention` with block-sparse projections.
+
+    `sparsify` makes these layers. Regularizers and constraints, which prediction does not
+    have, are left out.
+
+    Args:
+        *args: As in `GroupQueryAttention`.
+        layouts: A `BlockLayout` for each projection that is block-sparse, by its name:
+            `"query"`, `"key"`, `"value"`, `"gate"` or `"attention_output"`.
+        **kwargs: As in `GroupQueryAttention`.
+    """
+
+
+def make_einsum(
+    dense: keras.layers.EinsumDense, layout: BlockLayout
+) -> BlockSparseEinsumDense:
+    """Returns the fast form of an `EinsumDense`, without weights."""
+    return BlockSparseEinsumDense(
+        dense.equation,
+        dense.partial_output_shape,
+        layout,
+        dense.activation,
+        dense.bias_axes,
+        name=dense.name,
+        dtype=dense.dtype_policy,
+        trainable=dense.trainable,
+    )
