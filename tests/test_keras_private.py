@@ -45,13 +45,6 @@ def test_get_sharding_is_that_of_the_distribution(model):
     assert private.get_sharding(variable) is not None
 
 
-def test_count_calls_counts_the_places_of_a_graph():
-    shared, once = keras.layers.Dense(3), keras.layers.Dense(3)
-    x = keras.Input((3,))
-    keras.Model(x, once(shared(shared(x))))
-    assert (private.count_calls(shared), private.count_calls(once)) == (2, 1)
-
-
 def test_marks_are_those_that_keras_looks_up():
     config = keras.saving.serialize_keras_object(keras.layers.Dense(3))
     config = config | {private._MARK: 7}

@@ -64,15 +64,15 @@ def attach(kernel: Any, cost: Cost, placement: LearnedPlacement) -> None:
             break  # once, however many of its neurons' positions learn
 
 
-def find_embeddings(model: keras.Model) -> list[NeuronEmbedding]:
+def find_embeddings(model: keras.layers.Layer) -> list[NeuronEmbedding]:
     """Returns the sets of neurons of a model that own their positions, each once.
 
     Args:
-        model: A built Keras model.
+        model: A built Keras model, or a layer of one.
 
     Raises:
-        TypeError: If `model` is not a Keras model.
-        ValueError: If it is not built.
+        TypeError: If `model` is neither.
+        ValueError: If a model is not built.
 
     Example:
 
@@ -82,9 +82,11 @@ def find_embeddings(model: keras.Model) -> list[NeuronEmbedding]:
     >>> tuple(neurons.embedding.shape)
     (8, 3)
     """
-    regularizers = [
-        find_regularizer(weight) for weight in _checks.built_model(model).weights
-    ]
+    is_layer = isinstance(model, keras.layers.Layer) and not isinstance(
+        model, keras.Model
+    )
+    weights = model.weights if is_layer else _checks.built_model(model).weights
+    regularizers = map(find_regularizer, weights)
     embeddings = [
         e for r in regularizers if r is not None for e in r.placement.embeddings
     ]

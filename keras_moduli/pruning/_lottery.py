@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_moduli import _checks, _copies, _keras_private
 from keras_moduli._rebuild import Rebuild, build_copies, carry_flags
@@ -43,9 +42,9 @@ def lottery_ticket(
     layers have adapted to; other weights (biases, norms) are fresh.
 
     Args:
-        model: A pruned model: built, and of layers that can be made anew from `get_config`.
-            The mask is what pruning has marked; where it has marked nothing, as after
-            `set_weights`, all exact zeros are, with a warning.
+        model: A pruned model: built, and of layers that can be made anew from their
+            `get_config`. The mask is what pruning has marked; where it has marked
+            nothing, as after `set_weights`, all exact zeros are, with a warning.
         seed: Of the fresh weights, which depend on the initializers of the layers.
         rewind: The weights to start from in place of fresh ones: a model of the same
             architecture, or what its `get_weights()` returned, such as before training.

@@ -27,7 +27,7 @@ def sparsify(
 ) -> keras.Model:
     """Returns the same function as a pruned model, faster.
 
-    Recurrent layers, `Dense`, `EinsumDense` and attention, also inside of `Bidirectional`,
+    Recurrent layers, `Dense`, `EinsumDense` and attention, also in `Bidirectional`,
     `TimeDistributed` and `Moduli`, get kernels that hold only the blocks that are not
     zero, in Sequential and Functional models. Neurons are put in an order that brings
     connected ones together: along the manifold of their embedding, or by reverse
