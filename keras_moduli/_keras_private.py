@@ -124,7 +124,7 @@ def mark_shared(config: dict[str, Any], shared: Any) -> dict[str, Any]:
         return config
     config = {key: value for key, value in config.items() if key != _MARK}
     scope = _find_sharing()
-    if scope is None or scope.loads:
+    if shared is None or scope is None or scope.loads:
         return config
     number, _ = scope.marked.setdefault(id(shared), (len(scope.marked), shared))
     return config | {_MARK: number}
@@ -245,8 +245,8 @@ def read_config(function: Callable[..., T], config: Any, made: dict[int, Any]) -
 _copies = contextvars.ContextVar("copies", default=False)
 
 
-def _run_as_copy(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Calls a function with the marks of `describe`, rather than those of `mark_shared`."""
+def _run_as_copy(function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Calls a function with the marks of `describe`, not those of `mark_shared`."""
     token = _copies.set(True)
     try:
         return function(*args, **kwargs)

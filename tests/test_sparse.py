@@ -298,7 +298,7 @@ def test_what_differs_is_refused(monkeypatch):
     monkeypatch.setattr(km.sparse.BlockLayout, "pack", wrong)
     model = prune_blocks(chain(K.SimpleRNN(UNITS)))
     with pytest.raises(
-        ValueError, match=r"'simple_rnn' differs by .* exclude='simple_rnn'"
+        ValueError, match=r"'simple_rnn' differs by .*exclude='simple_rnn'"
     ):
         km.sparsify(model, BLOCK)
     km.sparsify(model, BLOCK, tolerance=1.0)

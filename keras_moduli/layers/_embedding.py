@@ -208,10 +208,8 @@ def serialize_embedding(embedding: NeuronEmbedding) -> dict[str, Any]:
     """
     config = dict(keras.saving.serialize_keras_object(embedding))
     config.pop("build_config", None)
-    config.pop("shared_object_id", None)
-    if embedding.holders < 2:
-        return config
-    return _keras_private.mark_shared(config, embedding)
+    is_shared = embedding.holders > 1
+    return _keras_private.mark_shared(config, embedding if is_shared else None)
 
 
 def resolve_manifold(

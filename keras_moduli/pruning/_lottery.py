@@ -1,15 +1,16 @@
 """Lottery tickets: the mask of a pruned network, with other weights."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_moduli import _checks, _copies, _keras_private
 from keras_moduli._rebuild import Rebuild, build_copies, carry_flags
 from keras_moduli.pruning import _geometry
+from keras_moduli.pruning._marks import Reading, apply_mask
 from keras_moduli.pruning._selection import Select, prunable_variables
 
 
@@ -22,7 +23,7 @@ class _FixedMask(keras.constraints.Constraint):
 
     def __call__(self, weight: Any) -> Any:
         weight = weight if self.inner is None else self.inner(weight)
-        return ops.where(self.mask, ops.convert_to_tensor(weight), 0.0)
+        return apply_mask(weight, self.mask)
 
 
 def lottery_ticket(
@@ -37,10 +38,13 @@ def lottery_ticket(
     It tells what a mask is worth apart from the weights that it was found with. The zeros
     are held while the new model trains, by a constraint on each kernel; a copy that was
     saved and loaded again needs the callback `KeepZeros` for that. Learned positions of
-    neurons are those of the pruned model; other weights (biases, norms) are fresh.
+    neurons are those of the pruned model, as are the weights of frozen layers, and what
+    layers have adapted to; other weights (biases, norms) are fresh.
 
     Args:
-        model: A pruned model: built, and such that Keras can save it.
+        model: A pruned model: built, and of layers that can be made anew from their
+            `get_config`. The mask is what pruning has marked; where it has marked
+            nothing, as after `set_weights`, all exact zeros are, with a warning.
         seed: Of the fresh weights, which depend on the initializers of the layers.
         rewind: The weights to start from in place of fresh ones: a model of the same
             architecture, or what its `get_weights()` returned, such as before training.
@@ -51,7 +55,8 @@ def lottery_ticket(
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If it has no zeros, or `rewind` has other shapes.
+        ValueError: If it has no zeros, a layer cannot be made anew, or `rewind` has other
+            shapes.
 
     Example:
 
@@ -79,19 +84,27 @@ def lottery_ticket(
 def _find_masks(model: keras.Model, select: Select) -> list[tuple[Any, Any]]:
     """Returns the chosen weights, with what is not zero in each."""
     chosen = prunable_variables(model, select)
-    masks = [(v, ops.convert_to_numpy(v.value) != 0) for v in chosen]
-    if all(mask.all() for _, mask in masks):
+    reading = Reading(chosen)
+    masks = reading.get_masks("marked" if reading.has_marks else "all")
+    if all(mask.all() for mask in masks):
         raise ValueError(
             f"Model {model.name!r} has no zeros that a ticket could keep. Prune it "
             "first, with `MagnitudePruning` in `fit`."
         )
-    return masks
+    if not reading.has_marks:
+        warnings.warn(
+            "No zero of the model is marked as pruned, so all exact zeros are taken for "
+            f"the mask: {reading.describe_unmarked()}. If some are none, leave their "
+            "weights out by `select`, or prune by `MagnitudePruning`, which marks what "
+            "it prunes.",
+            stacklevel=3,
+        )
+    return list(zip(chosen, masks, strict=True))
 
 
 def _hold(weight: Any, mask: Any) -> None:
-    # All zeros: initialized so, as in `MaskState.adopt_zeros`.
-    if mask.any():
-        weight.assign(ops.where(mask, weight.value, 0.0))
+    if not mask.all():
+        weight.assign(apply_mask(weight.value, mask))
         weight.constraint = _FixedMask(mask, weight.constraint)
 
 

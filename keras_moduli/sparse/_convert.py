@@ -27,19 +27,24 @@ def sparsify(
 ) -> keras.Model:
     """Returns the same function as a pruned model, faster.
 
-    `SimpleRNN`, `GRU`, `LSTM`, their Moduli forms, `Bidirectional` of these and `Dense`
-    get kernels that hold only the blocks that are not zero, in Sequential and Functional
-    models. Neurons are put in an order that brings connected ones together: along the
-    manifold of their embedding, or by reverse Cuthill–McKee (if scipy is there) without
-    one. What would not be faster stays as it is; `keras_moduli.sparse.plan(model)` says
-    what and why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most.
+    Recurrent layers, `Dense`, `EinsumDense` and attention, also in `Bidirectional`,
+    `TimeDistributed` and `Moduli`, get kernels that hold only the blocks that are not
+    zero, in Sequential and Functional models. Neurons are put in an order that brings
+    connected ones together: along the manifold of their embedding, or by reverse
+    Cuthill–McKee (if scipy is there) without one. What would not be faster, and what is
+    not known exactly, stays as it is; `keras_moduli.sparse.plan(model)` says what and
+    why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most.
+
+    All else is that of the model: operations, what layers share, have adapted to and are
+    set to, states. Both models are called on inputs made up for them, and compared.
 
     Args:
         model: A built model, pruned.
         plan: A `SparsePlan` of this model, to be executed as it is. Without one,
             `keras_moduli.sparse.plan` makes it by the other arguments. A pair: `block`.
-        tolerance: How far the outputs of a sparse layer may be from those of the layer
-            whose place it takes, for inputs of order 1. Checked for each.
+        tolerance: How far the outputs of the model, and those of each sparse layer for
+            inputs of order 1, may be from those before, relative to the largest of them
+            if it is above 1.
         block: (b, c), blocks of b inputs and c outputs for all layers; None to choose
             for each layer, dense where none is faster.
         batch_size: Number of sequences that the model will be called on at once.
@@ -51,8 +56,9 @@ def sparsify(
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If the model is not built or cannot be cloned by Keras, the plan is
-            not one of this model, or outputs differ by more than the tolerance.
+        ValueError: If the model is not built, a layer cannot be made anew from its
+            class and `get_config`, the plan is not one of this model, or outputs differ
+            by more than the tolerance.
 
     Example:
 

@@ -109,8 +109,7 @@ class SparsePlan:
     Attributes:
         rows: One `PlanRow` for each kernel of the model, in the order of its layers.
         batch_size: Number of sequences at once that the choices are made for.
-        tolerance: How far the outputs of a sparse layer may be from those of the layer
-            whose place it takes, for inputs of order 1.
+        tolerance: As in `sparsify`.
 
     Example:
 
