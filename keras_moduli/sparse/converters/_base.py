@@ -212,6 +212,11 @@ def _is_matrix(weight: Variable) -> bool:
     return is_used and len(weight.shape) >= 2 and not is_other
 
 
+def find_input_shape(layer: Any) -> tuple[int | None, ...]:
+    """Returns the shape of inputs for which a layer was built, empty if it says none."""
+    return tuple((layer.get_build_config() or {}).get("input_shape") or ())
+
+
 def to_array(variable: Any) -> Array:
     """Returns the values of a variable."""
     return ops.convert_to_numpy(variable.value)
