@@ -69,25 +69,12 @@ def describe(plan):
 
 KINDS = {
     "Conv1D": lambda: K.Conv1D(64, 2),
-    "EinsumDense": lambda: K.EinsumDense("abc,cd->abd", (None, 64)),
-    "MultiHeadAttention": lambda: SelfAttention(),
-    "TimeDistributed(Dense)": lambda: K.TimeDistributed(K.Dense(64)),
     "ConvLSTM1D(ConvLSTMCell)": lambda: Unfolded(),
-    "RNN(StackedRNNCells)": lambda: K.RNN([K.GRUCell(8), K.GRUCell(8)], **SEQUENCES),
     "RNN(DoublingCell)": lambda: K.RNN(DoublingCell(64), **SEQUENCES),
     "DoublingDense": lambda: DoublingDense(64),
     "DoublingBidirectional": lambda: DoublingBidirectional(K.LSTM(8, **SEQUENCES)),
-    "Moduli(SimpleRNN(SimpleRNNCell))": lambda: km.layers.Moduli(
-        K.SimpleRNN(64, **SEQUENCES)
-    ),
     "Moduli(Conv1D)": lambda: km.layers.Moduli(K.Conv1D(8, 1)),
 }
-
-
-def SelfAttention():  # noqa: N802
-    inputs = keras.Input((7, 64))
-    outputs = K.MultiHeadAttention(2, 8)(inputs, inputs)
-    return keras.Model(inputs, outputs, name="attention")
 
 
 def Unfolded():  # noqa: N802

@@ -238,16 +238,10 @@ def pack(row: PlanRow, matrix: Array) -> Array:
     """Returns the blocks of a matrix, in the layout of a row.
 
     Raises:
-        ValueError: If they are not those of such a matrix, or do not hold all of it.
+        ValueError: If they do not hold all of it.
     """
     layout = row.layout
     assert layout is not None
-    if matrix.shape != (layout.rows, layout.columns):
-        raise ValueError(
-            f"`layout` of {row.layer} {row.name} must be one of a matrix of "
-            f"{matrix.shape[0]} × {matrix.shape[1]}. Received: {layout.rows} × "
-            f"{layout.columns}"
-        )
     blocks = layout.pack(matrix)
     if np.count_nonzero(layout.unpack(blocks)) < np.count_nonzero(matrix):
         raise ValueError(

@@ -42,6 +42,7 @@ def _explain_quantized(layer: Any) -> str:
 def _explain_activation(layer: Any) -> str:
     for name in _ACTIVATIONS:
         activation = getattr(layer, name, None)
-        if isinstance(activation, keras.layers.Layer) and activation.variables:
+        is_layer = isinstance(activation, keras.layers.Layer)
+        if is_layer and (activation.variables or not activation.built):
             return f"its {name} has weights"
     return ""
