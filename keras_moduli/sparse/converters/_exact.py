@@ -42,7 +42,8 @@ def _explain_quantized(layer: Any) -> str:
 def _explain_activation(layer: Any) -> str:
     for name in _ACTIVATIONS:
         activation = getattr(layer, name, None)
-        is_layer = isinstance(activation, keras.layers.Layer)
-        if is_layer and (activation.variables or not activation.built):
+        if not isinstance(activation, keras.layers.Layer):
+            continue
+        if activation.variables or not activation.built:
             return f"its {name} has weights"
     return ""
