@@ -158,6 +158,42 @@ def test_slots_are_momenta_and_averages(model, name):
     assert not {id(slot) for slot in slots} & {id(slot) for slot in others}
 
 
+def test_iterate_layers_finds_what_no_model_shows():
+    inner = keras.layers.Dense(3)
+    wrapper = keras.layers.TimeDistributed(inner)
+    assert list(private.iterate_layers(wrapper)) == [wrapper, inner]
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_projections_are_all_that_attention_multiplies_by(gate):
+    shape = (None, 5, 8)
+    for layer in (
+        keras.layers.MultiHeadAttention(2, 4, use_gate=gate),
+        keras.layers.GroupQueryAttention(4, 2, 1, use_gate=gate),
+    ):
+        layer.build(shape, shape)
+        projections = private.get_projections(layer)
+        assert {part.name for part in projections.values()} == set(projections)
+        weights = [w for part in projections.values() for w in part.weights]
+        assert all(a is b for a, b in zip(weights, layer.weights, strict=True))
+
+
+def test_a_projection_that_is_replaced_is_called_and_its_weights_are_gone():
+    class Nothing(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.zeros((*x.shape[:2], 2, 4))
+
+    class Attention(keras.layers.MultiHeadAttention):
+        def build(self, query_shape, value_shape, key_shape=None):
+            super().build(query_shape, value_shape, key_shape)
+            private.replace_projection(self, "value", Nothing())
+
+    layer = Attention(2, 4)
+    x = np.ones((2, 5, 8), "float32")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x, x)), 0.0)
+    assert len(layer.weights) == 6
+
+
 def test_outside_of_trace_has_values_while_a_model_is_traced():
     seen = []
 

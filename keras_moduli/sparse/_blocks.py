@@ -130,8 +130,22 @@ class BlockLayout(Configuration):
     def product(self, x: Tensor, weights: Tensor) -> Tensor:
         """Returns x @ matrix, of a batch (batch, rows) and weights (J, c, K·b)."""
         batch = x.shape[0]
+        if _backend.multiplies_rows() and not _is_one(batch):
+            return self.rowwise(x, weights)
         y = self.columnwise(to_columns(x, batch), self.operand(weights, batch))
         return to_rows(y, batch)
+
+    def rowwise(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Returns the same as `product`, of rows (batch, rows)."""
+        (across, _, width), height = self.shape, self.block[0]
+        if excess := -self.rows % height:
+            x = ops.pad(x, ((0, 0), (0, excess)))
+        blocks = ops.reshape(x, (-1, x.shape[1] // height, height))
+        gathered = ops.take(blocks, np.array(self.indices), axis=1)
+        gathered = ops.reshape(gathered, (-1, across, width))
+        y = ops.transpose(gathered, (1, 0, 2)) @ ops.transpose(weights, (0, 2, 1))
+        y = ops.reshape(ops.transpose(y, (1, 0, 2)), (-1, across * self.block[1]))
+        return y if y.shape[1] == self.columns else y[:, : self.columns]
 
     def operand(self, weights: Tensor, batch: Any) -> Tensor:
         """Returns the weights as `columnwise` takes them, once for many products."""

@@ -1,7 +1,9 @@
 """How fast block-sparse products are expected to be, and which blocks that favors."""
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -15,8 +17,10 @@ BLOCKS = [(b, c) for b in (64, 32, 16, 8, 4) for c in (8, 16, 32, 64, 128) if c 
 # A block-sparse product costs what its weights cost, a share more because the matrices
 # are small, for one vector and for 32, and the gather of its inputs, which the outputs of
 # a block share: so many outputs' worth. Fitted to times of blocks from 4 × 4 to 64 × 128
-# on all backends; blocks of four outputs are slower than dense ones.
+# on all backends; blocks of four outputs are slower than dense ones. For many vectors
+# what is gathered does not stay in the caches, and the dense product is at its best.
 _SMALL = (0.15, 1.0)
+_MANY, _MOST, _LARGE = 128, 1024, 3.0
 _GATHER = 26.0
 _WORTH_IT = 1.2
 _SMALLEST = 100_000
@@ -85,8 +89,19 @@ class CostModel:
             )
         return Choice(best, "", permutation, order, speed)
 
+    def at_positions(self, sizes: Iterable[int | None]) -> Self:
+        """Returns the model for a kernel that multiplies several vectors of a sequence.
+
+        Args:
+            sizes: Lengths of the axes along which they are. Of None, one that is not
+                known, nothing follows.
+        """
+        known = math.prod(size for size in sizes if size is not None)
+        return replace(self, batch_size=self.batch_size * known)
+
     def estimate_speed(self, layout: BlockLayout) -> float:
         """Returns the time of the dense product over that of the blocks."""
         share = min(1.0, (self.batch_size - 1) / 31)
         small = _SMALL[0] + share * (_SMALL[1] - _SMALL[0])
+        small += _LARGE * min(1.0, max(0, self.batch_size - _MANY) / (_MOST - _MANY))
         return 1.0 / (layout.density * (1.0 + small + _GATHER / layout.block[1]))

@@ -138,9 +138,7 @@ class BlockSparseEinsumDense(keras.layers.Layer):
         try:
             self.product = MatrixProduct.of(equation)
         except ValueError as error:
-            raise ValueError(
-                f"BlockSparseEinsumDense needs another one: {error}"
-            ) from None
+            raise ValueError(f"No product of blocks: {error}") from None
         is_number = isinstance(output_shape, int)
         self.partial_output_shape = (output_shape,) if is_number else tuple(output_shape)
         self.activation = keras.activations.get(activation)

@@ -212,6 +212,11 @@ def _is_matrix(weight: Variable) -> bool:
     return is_used and len(weight.shape) >= 2 and not is_other
 
 
+def find_input_shape(layer: Any) -> tuple[int | None, ...]:
+    """Returns the shape of inputs for which a layer was built, empty if it says none."""
+    return tuple((layer.get_build_config() or {}).get("input_shape") or ())
+
+
 def to_array(variable: Any) -> Array:
     """Returns the values of a variable."""
     return ops.convert_to_numpy(variable.value)
@@ -233,16 +238,10 @@ def pack(row: PlanRow, matrix: Array) -> Array:
     """Returns the blocks of a matrix, in the layout of a row.
 
     Raises:
-        ValueError: If they are not those of such a matrix, or do not hold all of it.
+        ValueError: If they do not hold all of it.
     """
     layout = row.layout
     assert layout is not None
-    if matrix.shape != (layout.rows, layout.columns):
-        raise ValueError(
-            f"`layout` of {row.layer} {row.name} must be one of a matrix of "
-            f"{matrix.shape[0]} × {matrix.shape[1]}. Received: {layout.rows} × "
-            f"{layout.columns}"
-        )
     blocks = layout.pack(matrix)
     if np.count_nonzero(layout.unpack(blocks)) < np.count_nonzero(matrix):
         raise ValueError(

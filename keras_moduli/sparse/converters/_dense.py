@@ -11,6 +11,7 @@ from keras_moduli.sparse.converters._base import (
     Kind,
     Rows,
     Variable,
+    find_input_shape,
     pack,
     register_converter,
     to_array,
@@ -30,6 +31,7 @@ class DenseConverter(Converter):
 
     def choose(self, layer: Any, costs: CostModel) -> dict[str, Choice]:
         """Returns the fastest blocks, with the neurons as they are."""
+        costs = costs.at_positions(find_input_shape(layer)[1:-1])
         return {"kernel": costs.choose(to_array(layer.kernel))}
 
     def build(self, layer: Any, rows: Rows) -> BlockSparseDense:

@@ -13,6 +13,7 @@ from keras_moduli.sparse.converters._base import (
     Kind,
     Rows,
     Variable,
+    find_input_shape,
     pack,
     register_converter,
     to_array,
@@ -48,17 +49,20 @@ class EinsumDenseConverter(Converter):
 
     def sample_shape(self, layer: Any) -> tuple[int, ...] | None:
         """Returns the shape for which it was built."""
-        shape = (layer.get_build_config() or {}).get("input_shape")
-        return None if shape is None else tuple(2 if n is None else n for n in shape)
+        shape = find_input_shape(layer)
+        return tuple(2 if n is None else n for n in shape) or None
 
 
 def choose_einsum(layer: Any, costs: CostModel) -> Choice:
     """Returns what becomes of the kernel of an `EinsumDense`."""
     try:
-        matrix = to_matrix(layer)
+        product = MatrixProduct.of(layer.equation)
     except ValueError as error:
         return Choice(None, str(error))
-    return costs.choose(matrix)
+    shape = find_input_shape(layer)
+    labels, _ = product.label_axes(len(shape))
+    sizes = [n for k, n in zip(labels, shape, strict=False) if k not in product.summed]
+    return costs.at_positions(sizes[1:]).choose(to_matrix(layer))
 
 
 def to_matrix(layer: Any) -> Array:

@@ -42,6 +42,8 @@ def _explain_quantized(layer: Any) -> str:
 def _explain_activation(layer: Any) -> str:
     for name in _ACTIVATIONS:
         activation = getattr(layer, name, None)
-        if isinstance(activation, keras.layers.Layer) and activation.variables:
+        if not isinstance(activation, keras.layers.Layer):
+            continue
+        if activation.variables or not activation.built:
             return f"its {name} has weights"
     return ""
