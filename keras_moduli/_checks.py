@@ -16,10 +16,16 @@ def real(name: str, value: Any, *, minimum: float = -math.inf) -> float:
     """`value` as a finite Python float that is at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
-    if not math.isfinite(value) or value < minimum:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
+    if not math.isfinite(number) or number < minimum:
         bound = "" if minimum == -math.inf else f" and at least {minimum:g}"
-        raise ValueError(f"`{name}` must be finite{bound}. Received: {name}={value!r}")
-    return float(value)
+        raise ValueError(
+            f"`{name}` must be finite{bound}. Received: {name}={_shorten(value)}"
+        )
+    return number
 
 
 def positive(name: str, value: Any) -> float:
@@ -113,11 +119,37 @@ def is_built(model: keras.Model) -> bool:
     return bool(model.built or (parts and all(layer.built for layer in parts)))
 
 
-def array(value: Any) -> NDArray[np.float64]:
+def array(value: Any, name: str = "points") -> NDArray[np.float64]:
     """A new float64 array of a list, an array, or a tensor of any backend.
 
     Lists and arrays never become tensors, which inside a compiled step have no values.
     """
-    if not isinstance(value, np.ndarray | list | tuple):
-        value = ops.convert_to_numpy(value)
-    return np.array(value, np.float64)
+    try:
+        if not isinstance(value, np.ndarray | list | tuple):
+            value = ops.convert_to_numpy(value)
+        return np.array(value, np.float64)
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        raise TypeError(_explain_not_numbers(name, value)) from None
+
+
+def tensor(value: Any, name: str) -> Any:
+    """`value` as a tensor of the backend."""
+    try:
+        return ops.convert_to_tensor(value)
+    except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError):
+        raise TypeError(_explain_not_numbers(name, value)) from None
+
+
+def _explain_not_numbers(name: str, value: Any) -> str:
+    return (
+        f"`{name}` must be a tensor, an array or nested lists of numbers. "
+        f"Received: {name}={_shorten(value)} (of type {type(value).__name__})"
+    )
+
+
+def _shorten(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a very large integer"
+    return text if len(text) <= 60 else f"{text[:57]}..."

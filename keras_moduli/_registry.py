@@ -127,11 +127,20 @@ class Registry(Generic[T]):
         if isinstance(identifier, self.base):
             return identifier
         if isinstance(identifier, dict):
-            return self._check(keras.saving.deserialize_keras_object(identifier))
+            return self._check(self._deserialize(identifier))
         if isinstance(identifier, str):
             return self._create(identifier)
         adapted = self.adapt(identifier)
         return self._check(identifier) if adapted is None else adapted
+
+    def _deserialize(self, config: dict[str, Any]) -> Any:
+        try:
+            return keras.saving.deserialize_keras_object(config)
+        except (AttributeError, KeyError):
+            raise TypeError(
+                f"No {self.kind} can be made of this config; `keras.saving."
+                f"serialize_keras_object` makes one that can. Received: {config!r}"
+            ) from None
 
     def _create(self, name: str) -> T:
         if name not in self.classes:

@@ -54,9 +54,15 @@ def save_compressed(
     """
     _checks.built_model(model)
     _checks.boolean("include_optimizer", include_optimizer)
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"`path` must be a path such as 'model.keras'. Received: path={path!r}"
+        )
     path = Path(path)
     if path.suffix != ".keras":
         raise ValueError(f"`path` must end in `.keras`. Received: path={str(path)!r}")
+    if not path.parent.is_dir():
+        raise ValueError(f"The folder of `path` must exist. Received: path={str(path)!r}")
     # Beside the target, to take its place in one step: a reader never sees half a file.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plain, packed = Path(folder, "plain.keras"), Path(folder, "packed.keras")

@@ -61,7 +61,7 @@ class Inhibitor(Configuration, abc.ABC):
         Returns:
             Tensor of the same shape, with finite gradients everywhere.
         """
-        return self.compute_cost(ops.convert_to_tensor(squared_distance))
+        return self.compute_cost(_checks.tensor(squared_distance, "squared_distance"))
 
 
 _registry = Registry("inhibitor", Inhibitor)  # type: ignore[type-abstract]

@@ -38,6 +38,7 @@ class Schedule(Configuration, abc.ABC):
         Args:
             progress: 0 at the start of pruning, 1 at its end; clipped to that range.
         """
+        progress = _checks.real("progress", progress)
         return self.compute_fraction(min(max(progress, 0.0), 1.0))
 
 

@@ -114,8 +114,8 @@ class Manifold(Configuration, abc.ABC):
         Returns:
             Tensor of shape (m, n).
         """
-        x = self._points("x", x)
-        y = x if y is None else self._points("y", y)
+        x = self._list_points("x", x)
+        y = x if y is None else self._list_points("y", y)
         return self.distance(x[:, None, :], y[None, :, :])
 
     @final
@@ -148,7 +148,7 @@ class Manifold(Configuration, abc.ABC):
             Integer array of shape (n,): `points[order]` is sorted.
         """
         points = _checks.array(points)
-        self._check_shape("points", points)
+        self._check_list("points", points)
         return hilbert_order(self.chart(points))
 
     @final
@@ -174,8 +174,21 @@ class Manifold(Configuration, abc.ABC):
                 f"Received: {name}.shape={tuple(points.shape)}"
             )
 
+    def _check_list(self, name: str, points: Any) -> None:
+        self._check_shape(name, points)
+        if len(points.shape) != 2 or not points.shape[0]:
+            raise ValueError(
+                f"{self!r} expects `{name}` of shape (n, {self.ambient_dim}), n at least "
+                f"1. Received: {name}.shape={tuple(points.shape)}"
+            )
+
+    def _list_points(self, name: str, points: Tensor) -> Tensor:
+        points = self._points(name, points)
+        self._check_list(name, points)
+        return points
+
     def _points(self, name: str, points: Tensor) -> Tensor:
-        points = ops.convert_to_tensor(points)
+        points = _checks.tensor(points, name)
         self._check_shape(name, points)
         is_float = keras.backend.is_float_dtype(
             keras.backend.standardize_dtype(points.dtype)

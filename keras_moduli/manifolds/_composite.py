@@ -47,6 +47,13 @@ class Product(Manifold):
             raise ValueError("`factors` must name at least one manifold.")
         if self.weights is None:
             return
+        if isinstance(self.weights, np.ndarray):
+            self._set(weights=self.weights.tolist())
+        if not isinstance(self.weights, Sequence):
+            raise TypeError(
+                "`weights` must be a list of numbers, one for each factor. "
+                f"Received: weights={self.weights!r}"
+            )
         if len(self.weights) != len(self.factors):
             raise ValueError(
                 f"`weights` must hold one number for each of the {len(self.factors)} "
@@ -109,7 +116,7 @@ class FiniteMetric(Manifold):
     distances: tuple[tuple[float, ...], ...] = field(repr=False)
 
     def __post_init__(self) -> None:
-        table = np.asarray(self.distances, np.float64)
+        table = _checks.array(self.distances, "distances")
         _check_metric(table)
         self._set(distances=tuple(map(tuple, table.tolist())))
 
@@ -138,7 +145,16 @@ class FiniteMetric(Manifold):
                 "`FiniteMetric.from_graph` needs SciPy: pip install scipy"
             ) from error
         if not hasattr(graph, "toarray"):
-            graph = np.asarray(graph, np.float64)
+            graph = _checks.array(graph, "graph")
+        if (
+            len(graph.shape) != 2
+            or graph.shape[0] != graph.shape[1]
+            or not graph.shape[0]
+        ):
+            raise ValueError(
+                "`graph` must be a square matrix of edge lengths. "
+                f"Received: graph.shape={graph.shape}"
+            )
         table = shortest_path(graph, directed=False)
         if not np.isfinite(table).all():
             lost = np.flatnonzero(~np.isfinite(table[0]))

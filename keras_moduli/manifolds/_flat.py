@@ -117,7 +117,9 @@ class Torus(Manifold):
 
     def __post_init__(self) -> None:
         self._set(dim=_checks.integer("dim", self.dim, minimum=1))
-        if not isinstance(self.period, tuple | list | np.ndarray):
+        if isinstance(self.period, np.ndarray):
+            self._set(period=self.period.tolist())
+        if not isinstance(self.period, tuple | list):
             self._set(period=_checks.positive("period", self.period))
             return
         if len(self.period) != self.dim:

@@ -71,7 +71,7 @@ class Cost(Configuration):
         Raises:
             ValueError: If the shape leaves that open; the message names the argument.
         """
-        shape = tuple(shape)
+        shape = _check_shape(shape)
         axes = _count_input_axes(shape, self.input_axes)
         inputs, columns = math.prod(shape[:axes]), math.prod(shape[axes:])
         if columns % self.gates:
@@ -100,6 +100,15 @@ class Cost(Configuration):
             lambda: ops.convert_to_numpy(self.inhibitor(squares))
         )
         return max(float(costs[50]), 0.1 * float(costs.max()))
+
+
+def _check_shape(shape: Any) -> tuple[int, ...]:
+    try:
+        return tuple(_checks.integer("shape", size, minimum=1) for size in shape)
+    except TypeError:
+        raise TypeError(
+            f"`shape` must be the shape of a kernel, such as (8, 8). Received: {shape!r}"
+        ) from None
 
 
 OPTIONS = tuple(field.name for field in fields(Cost))

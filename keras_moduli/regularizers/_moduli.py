@@ -136,6 +136,8 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
 
     def penalty(self, kernel: Tensor) -> Tensor:
         """Returns the penalty by distance alone, in float32 or better."""
+        if not hasattr(kernel, "shape") or not hasattr(kernel, "dtype"):
+            kernel = _checks.tensor(kernel, "kernel")
         layout = self.cost.layout(kernel.shape, square=self.placement.square)
         positions = self.placement.positions(layout.inputs, layout.outputs)
         constant = not positions.learned and not are_many(layout)

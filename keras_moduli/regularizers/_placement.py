@@ -107,7 +107,7 @@ class FixedPlacement(Placement):
         }
 
     def _check_points(self, name: str, points: ArrayLike) -> Array:
-        array = _checks.array(points)
+        array = _checks.array(points, name)
         expected = self.manifold.ambient_dim
         if array.ndim != 2 or array.shape[1] != expected or not len(array):
             raise ValueError(
