@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_moduli as km
+from tests.backends import CURRENT
 from tests.cases import table
 
 K, L = keras.layers, km.layers
@@ -168,8 +169,10 @@ class Leaky(K.Layer):
 def cells(x):
     stack = [K.LSTMCell(3), L.ModuliGRUCell(4), K.SimpleRNNCell(4)]
     y = K.RNN(K.StackedRNNCells(stack), **SEQUENCES)(x)
-    one = K.RNN(K.StackedRNNCells([K.GRUCell(4)]), **SEQUENCES)(x)
-    return K.Concatenate()([K.RNN(Leaky(3), **SEQUENCES)(y), one])
+    made = [K.RNN(Leaky(3), **SEQUENCES)(y)]
+    if CURRENT != "jax":  # where Keras cannot run a stack of one cell
+        made.append(K.RNN(K.StackedRNNCells([K.LSTMCell(4)]), **SEQUENCES)(x))
+    return K.Concatenate()([y, *made])
 
 
 def images(x):
