@@ -197,6 +197,31 @@ def test_each_step(make, x):
     check(draw_weights(make()), x)
 
 
+PIECES = (
+    lambda x: K.GRU(4, **SEQUENCES)(x),
+    lambda x: K.Add()([x, K.LSTM(4, **SEQUENCES)(x)]),
+    lambda x: K.LayerNormalization()(x),
+    lambda x: K.Dense(4, "relu")(K.Concatenate()([x, ops.tanh(x)])),
+    lambda x: K.Masking()(K.Rescaling(2.0)(x)),
+    lambda x: chain(K.Dropout(0.2), K.SimpleRNN(4, **SEQUENCES))(x),
+    lambda x: x[..., ::-1] * ops.sigmoid(x),
+)
+
+
+# Keras compiles each model anew but on PyTorch.
+@pytest.mark.parametrize("seed", range(12 if CURRENT == "torch" else 2))
+def test_random_models(seed):
+    rng = np.random.RandomState(seed)
+
+    def make(x):
+        y = x
+        for piece in rng.permutation(len(PIECES))[:5]:
+            y = PIECES[piece](x if rng.rand() < 0.2 else y)
+        return K.Concatenate()([x, y])
+
+    check(draw_weights(functional(make)))
+
+
 def ends(x):
     """What depends on a whole sequence, and layers of any kind on it."""
     y, h, c = K.LSTM(4, return_sequences=True, return_state=True)(x)
