@@ -45,6 +45,44 @@ def test_get_sharding_is_that_of_the_distribution(model):
     assert private.get_sharding(variable) is not None
 
 
+def test_find_call_tells_each_place_of_a_graph_apart():
+    shared = keras.layers.Dense(3)
+    x = keras.Input((3,))
+    first = shared(x)
+    second = keras.ops.add(shared(first), 1.0)
+    operation, args, kwargs, outputs = private.find_call(second)
+    assert (operation.name, args[1], kwargs) == ("add", 1.0, {})
+    assert outputs[0] is second
+    places = [private.find_call(tensor) for tensor in (first, args[0])]
+    assert all(call.operation is shared for call in places)
+    assert [call.args[0] for call in places] == [x, first]
+
+
+def test_find_mask_is_what_a_layer_is_given():
+    x = keras.Input((3, 2))
+    y = keras.layers.Masking()(x)
+    z = keras.layers.GRU(2)(y)
+    assert private.find_mask(x) is None
+    assert private.find_mask(y) is private.find_call(z).kwargs["mask"]
+
+
+def test_is_graph_is_whether_a_model_does_what_its_graph_says():
+    class Trained(keras.Model):
+        def train_step(self, data):
+            raise NotImplementedError
+
+    class Called(keras.Model):
+        def call(self, x):
+            return -super().call(x)
+
+    x = keras.Input((3,))
+    y = keras.layers.Dense(2)(x)
+    for model in (keras.Model(x, y), keras.Sequential([x]), Trained(x, y)):
+        assert private.is_graph(model)
+    for other in (Called(x, y), keras.layers.Dense(2)):
+        assert not private.is_graph(other)
+
+
 def test_marks_are_those_that_keras_looks_up():
     config = keras.saving.serialize_keras_object(keras.layers.Dense(3))
     config = config | {private._MARK: 7}

@@ -77,4 +77,6 @@ class Stream:
             )
         tensor = ops.convert_to_tensor(x, expected.dtype)
         outputs, self._states = self._advance(tensor, self._states)
-        return keras.tree.map_structure(ops.convert_to_numpy, outputs)
+        if isinstance(outputs, dict | list | tuple):
+            return keras.tree.map_structure(ops.convert_to_numpy, outputs)
+        return ops.convert_to_numpy(outputs)

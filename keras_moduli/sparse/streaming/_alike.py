@@ -13,6 +13,7 @@ from keras_moduli.sparse.streaming._values import (
     Held,
     RefusalError,
     Result,
+    Run,
     Value,
     add_time,
     check_axes,
@@ -180,6 +181,35 @@ def _is_keras_own(layer: Any) -> bool:
     return getattr(K, type(layer).__name__, None) is type(layer)
 
 
+def makes_mask(operation: Any) -> bool:
+    """Whether a layer may give its output a mask that its inputs do not have."""
+    return isinstance(operation, K.Layer) and (
+        type(operation) not in CHECKS or type(operation) in _MASKS
+    )
+
+
+def can_call_directly(layer: Any, values: list[Value]) -> bool:
+    """Whether `layer.call` does all that calling a layer does, on tensors as they are."""
+    return (
+        type(layer) in CHECKS
+        and type(layer) is not K.TimeDistributed
+        and not makes_mask(layer)
+        and is_plain(layer, values)
+        and not any(value.is_masked for value in values)
+    )
+
+
+def make_direct(layer: Any) -> Run:
+    """Returns how a layer runs by its `call`, on one tensor as it is."""
+    call = layer.call
+
+    def run(held: list[Held], state: Any) -> tuple[list[Held], Any]:
+        ((x, mask),) = held
+        return [(call(x), mask)], state
+
+    return run
+
+
 def make_alike(layer: Any, values: list[Value], *, is_list: bool) -> Result:
     """Returns how a layer that treats each time step alike runs on one.
 
@@ -196,11 +226,7 @@ def make_alike(layer: Any, values: list[Value], *, is_list: bool) -> Result:
     masked = bool(layer.supports_masking and has_mask(layer, values))
     plain = is_plain(layer, values)
     if plain and type(layer) in _LAST_AXIS_ONLY:
-        # Not through `__call__`, which costs more than a step on PyTorch.
-        return Result(
-            lambda held, state: ([(layer.call(held[0][0]), held[0][1])], state),
-            ((True, masked),),
-        )
+        return Result(make_direct(layer), ((True, masked),))
     call = layer.call if plain else layer
     takes_mask = "mask" in inspect.signature(layer.call).parameters
 

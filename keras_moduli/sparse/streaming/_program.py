@@ -40,6 +40,8 @@ class Program:
             held.update(zip(step.writes, made, strict=True))
             new.append(after)
         tensors = [held[value.slot][0] for value in self.outputs]
+        if isinstance(self.structure, keras.KerasTensor):
+            return tensors[0], new
         return keras.tree.pack_sequence_as(self.structure, tensors), new
 
     def add_value(self, tensor: Any, is_sequence: bool, is_masked: bool) -> Value:

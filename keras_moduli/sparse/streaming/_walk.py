@@ -8,7 +8,13 @@ from keras import ops
 from keras_moduli import _keras_private
 from keras_moduli._keras_private import Call
 from keras_moduli.layers import Moduli
-from keras_moduli.sparse.streaming._alike import check_pure, make_alike
+from keras_moduli.sparse.streaming._alike import (
+    can_call_directly,
+    check_pure,
+    make_alike,
+    make_direct,
+    makes_mask,
+)
 from keras_moduli.sparse.streaming._operations import make_operation
 from keras_moduli.sparse.streaming._program import Program
 from keras_moduli.sparse.streaming._recurrence import is_recurrent, make_recurrence
@@ -124,7 +130,9 @@ def _trace_known_call(program: Program, call: Call, known: Known) -> list[Value]
         raise RefusalError(
             "it joins values of each time step with one of the whole sequence"
         )
-    if masks and values[0].is_sequence:
+    if masks and not values[0].is_sequence:
+        raise RefusalError("it is given a mask of what is no sequence any more")
+    if masks:
         masked = _put_mask(program, values[0], masks[0])
         template = keras.tree.map_structure(
             lambda leaf: masked if leaf is values[0] else leaf, template
@@ -134,7 +142,7 @@ def _trace_known_call(program: Program, call: Call, known: Known) -> list[Value]
         return _trace_inside(program, call.operation, template)
     is_layer = isinstance(call.operation, keras.layers.Layer)
     if not values[0].is_sequence:
-        result = _make_whole(call, template)
+        result = _make_whole(call, template, values)
     elif is_layer:
         result = _make_layer(program, call.operation, template)
     else:
@@ -172,20 +180,26 @@ def _make_layer(program: Program, layer: Any, template: Arguments) -> Result:
     return make_recurrence(layer, args[0])
 
 
-def _make_whole(call: Call, template: Arguments) -> Result:
+def _make_whole(call: Call, template: Arguments, values: list[Value]) -> Result:
     """Returns how what depends on a whole sequence is computed: as in the model."""
     operation = call.operation
     if isinstance(operation, keras.layers.Layer):
         check_pure(operation)
         if isinstance(operation, keras.layers.RNN | keras.layers.Bidirectional):
             raise RefusalError("it goes through a sequence that comes of another's end")
+        is_one = len(template[0]) == len(values) == 1 and template[0][0] is values[0]
+        if is_one and not template[1] and can_call_directly(operation, values):
+            # Not through `__call__`, which costs more than a step on PyTorch.
+            return Result(make_direct(operation), ((False, False),))
+    # It may bring a mask along, which calls hand on, and `run` of others would lose.
+    may_be_masked = any(value.is_masked for value in values) or makes_mask(operation)
 
     def run(held: list[Held], state: Any) -> tuple[list[Held], Any]:
         args, kwargs = fill(template, [x for x, _ in held])
         made = keras.tree.flatten(operation(*args, **kwargs))
         return [(x, None) for x in made], state
 
-    return Result(run, ((False, False),) * len(call.outputs))
+    return Result(run, ((False, may_be_masked),) * len(call.outputs))
 
 
 def _trace_inside(program: Program, model: Any, template: Arguments) -> list[Value]:
@@ -210,6 +224,8 @@ def _cast(program: Program, value: Value, tensor: Any) -> Value:
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if value.dtype == dtype:
         return value
+    if value.is_masked and not value.is_sequence:
+        raise RefusalError("its input may have a mask, and is of another type")
 
     def run(held: list[Held], state: Any) -> tuple[list[Held], Any]:
         return [(ops.cast(x, dtype), mask) for x, mask in held], state
