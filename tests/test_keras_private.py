@@ -85,7 +85,7 @@ def test_is_graph_is_whether_a_model_does_what_its_graph_says():
 
 def test_marks_are_those_that_keras_looks_up():
     config = keras.saving.serialize_keras_object(keras.layers.Dense(3))
-    config = config | {private._MARK: 7}
+    config = config | {"shared_object_id": 7}
     with ObjectSharingScope():  # as within `load_model`
         first, second = map(keras.saving.deserialize_keras_object, [config] * 2)
     assert first is second
