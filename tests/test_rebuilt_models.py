@@ -455,3 +455,19 @@ def test_shared_positions_stay_shared_in_tickets_and_fast_models(tmp_path):
         assert len(new.weights) == len(model.weights)
         found = km.layers.find_embeddings(new)
         assert len(found) == len(km.layers.find_embeddings(model))
+
+
+@pytest.mark.backend_independent
+def test_a_ticket_goes_by_marked_zeros_and_marks_them():
+    model = chain(K.Dense(8, kernel_initializer="identity"))
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="all exact zeros are taken for the mask"):
+        km.lottery_ticket(model)
+    kernel = np.eye(8)
+    kernel[0, 1:5] = -0.0
+    model.layers[0].kernel.assign(kernel)
+    ticket = km.lottery_ticket(model, rewind=[np.ones((8, 8)), np.zeros(8)])
+    found = array(ticket.layers[0].kernel)
+    assert (found == 0).sum() == np.signbit(found).sum() == 4
+    ticket.fit(X, X, verbose=0)
+    assert np.signbit(array(ticket.layers[0].kernel)[0, 1:5]).all()
