@@ -27,7 +27,8 @@ def sparsify(
 ) -> keras.Model:
     """Returns the same function as a pruned model, faster.
 
-    `SimpleRNN`, `GRU`, `LSTM`, their Moduli forms, `Bidirectional` of these and `Dense`
+    `SimpleRNN`, `GRU`, `LSTM`, their cells, stacked or not, `Dense`, `EinsumDense` and
+    the projections of attention, also in `Bidirectional`, `TimeDistributed` or `Moduli`,
     get kernels that hold only the blocks that are not zero, in Sequential and Functional
     models. Neurons are put in an order that brings connected ones together: along the
     manifold of their embedding, or by reverse Cuthill–McKee (if scipy is there) without
