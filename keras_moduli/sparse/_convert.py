@@ -27,12 +27,12 @@ def sparsify(
 ) -> keras.Model:
     """Returns the same function as a pruned model, faster.
 
-    `SimpleRNN`, `GRU`, `LSTM`, cells, stacked too, `Dense`, `EinsumDense` and attention,
-    also in `Bidirectional`, `TimeDistributed` or `Moduli`, get kernels that hold only the
-    blocks that are not zero. Neurons are put in an order that brings connected ones
-    together: along the manifold of their embedding, or by reverse Cuthill–McKee (if scipy
-    is there). What would not be faster stays as it is; `keras_moduli.sparse.plan(model)`
-    says what and why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most.
+    `SimpleRNN`, `GRU`, `LSTM`, their Moduli forms, `Bidirectional` of these and `Dense`
+    get kernels that hold only the blocks that are not zero, in Sequential and Functional
+    models. Neurons are put in an order that brings connected ones together: along the
+    manifold of their embedding, or by reverse Cuthill–McKee (if scipy is there) without
+    one. What would not be faster stays as it is; `keras_moduli.sparse.plan(model)` says
+    what and why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most.
 
     Args:
         model: A built model, pruned.
