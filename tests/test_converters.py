@@ -358,6 +358,14 @@ def test_a_sequence_is_as_many_vectors():
     (choice,) = find_converter(layer).choose(layer, costs).values()
     seven = km.sparse.CostModel(BLOCK, batch_size=7)
     assert choice.speed == seven.estimate_speed(choice.layout)
+    attention = K.MultiHeadAttention(2, 8)
+    attention.build((None, 5, 16), (None, 7, 16))
+    choices = find_converter(attention).choose(attention, costs)
+    counts = {"query": 5, "key": 7, "value": 7, "attention_output": 5}
+    for name, count in counts.items():
+        choice_of = choices[f"{name}/kernel"]
+        model = km.sparse.CostModel(BLOCK, count)
+        assert choice_of.speed == model.estimate_speed(choice_of.layout)
     speeds = [
         km.sparse.CostModel(BLOCK, n).estimate_speed(choice.layout)
         for n in (1, 32, 128, 1024, 4096)

@@ -15,6 +15,7 @@ from keras_moduli.sparse.converters._base import (
     Kind,
     Rows,
     Variable,
+    find_input_shape,
     pack,
     register_converter,
     to_array,
@@ -44,8 +45,12 @@ class AttentionConverter(Converter):
     def choose(self, layer: Any, costs: CostModel) -> dict[str, Choice]:
         """Returns the fastest blocks of each projection."""
         projections = _keras_private.get_projections(layer)
+        # Keras builds the last one for any number of queries.
+        queries = costs.at_positions(find_input_shape(projections["query"])[1:-1])
         return {
-            f"{name}/kernel": choose_einsum(part, costs)
+            f"{name}/kernel": choose_einsum(
+                part, queries if name == "attention_output" else costs
+            )
             for name, part in projections.items()
         }
 
