@@ -204,7 +204,7 @@ PIECES = (
     lambda x: K.Dense(4, "relu")(K.Concatenate()([x, ops.tanh(x)])),
     lambda x: K.Masking()(K.Rescaling(2.0)(x)),
     lambda x: chain(K.Dropout(0.2), K.SimpleRNN(4, **SEQUENCES))(x),
-    lambda x: x[..., ::-1] * ops.sigmoid(x),
+    lambda x: ops.flip(x, axis=-1) * ops.sigmoid(x),
 )
 
 
