@@ -5,6 +5,7 @@
 
 import contextvars
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -198,6 +199,23 @@ def find_callback_list() -> Any:
             return caller
         frame = frame.f_back
     return None
+
+
+def is_fitting(wanted: Any) -> bool:
+    """Returns whether a `fit`, in any thread, is using a list of callbacks just now.
+
+    The list itself may outlive its `fit`: a notebook keeps the traceback of an exception.
+    """
+    for thread_frame in () if wanted is None else sys._current_frames().values():
+        frame: Any = thread_frame
+        while frame is not None:
+            values = frame.f_locals
+            if values.get("self") is wanted:  # before `fit` has it
+                return True
+            if frame.f_code.co_name == "fit" and values.get("callbacks") is wanted:
+                return True
+            frame = frame.f_back
+    return False
 
 
 def is_frozen(variable: Variable) -> bool:
