@@ -6,6 +6,7 @@
 import contextvars
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -206,15 +207,20 @@ def is_fitting(wanted: Any) -> bool:
 
     The list itself may outlive its `fit`: a notebook keeps the traceback of an exception.
     """
-    for thread_frame in () if wanted is None else sys._current_frames().values():
-        frame: Any = thread_frame
-        while frame is not None:
-            values = frame.f_locals
-            if values.get("self") is wanted:  # before `fit` has it
-                return True
-            if frame.f_code.co_name == "fit" and values.get("callbacks") is wanted:
-                return True
-            frame = frame.f_back
+    frames: dict[int, Any] = sys._current_frames()
+    # Its own frame would hold itself, as in `find_callback_list`.
+    frames[threading.get_ident()] = frames[threading.get_ident()].f_back
+    return wanted is not None and any(_use(f, wanted) for f in frames.values())
+
+
+def _use(frame: Any, callbacks: Any) -> bool:
+    while frame is not None:
+        values = frame.f_locals
+        if values.get("self") is callbacks:  # before `fit` has it
+            return True
+        if frame.f_code.co_name == "fit" and values.get("callbacks") is callbacks:
+            return True
+        frame = frame.f_back
     return False
 
 
