@@ -31,6 +31,10 @@ def test_track_is_the_inverse_of_untrack(model):
     assert [v.path for v in optimizer.variables] == [v.path for v in variables[:-2]]
     private.track(optimizer, chosen)
     assert all(a is b for a, b in zip(optimizer.variables, variables, strict=True))
+    more = optimizer.add_variable((), initializer="zeros", name="more")
+    assert optimizer.variables[-1] is more
+    private.untrack(optimizer, [more])
+    assert len(optimizer.variables) == len(variables)
 
 
 def test_get_sharding_is_that_of_the_distribution(model):

@@ -191,3 +191,31 @@ def test_structures_need_inputs_that_stand_first():
     assert pruning.update(4)
     pruning.release()
     assert fraction_of_zeros(model) == 0.5
+
+
+class Export(keras.callbacks.Callback):
+    """Exports in the midst of a run."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.export(self.path, format="tf_saved_model", verbose=False)
+
+
+@pytest.mark.skipif(CURRENT != "tensorflow", reason="a format of TensorFlow")
+def test_a_compiled_model_is_exported_while_and_after_it_is_pruned(tmp_path):
+    """tensorflow/tensorflow#54507, #34266: layers that do not export."""
+    import tensorflow as tf
+
+    paths = [str(tmp_path / name) for name in ("while", "after")]
+    model = build()
+    fit(model, km.MagnitudePruning(0.5, end=1), Export(paths[0]))
+    model.export(paths[1], format="tf_saved_model", verbose=False)
+    while_pruned, after = map(tf.saved_model.load, paths)
+    assert while_pruned.serve(X).shape == (32, 1)
+    np.testing.assert_allclose(after.serve(X), model(X), atol=1e-6)
+    fit(model, km.KeepZeros(), epochs=1)
+    assert fraction_of_zeros(model) == 0.5
