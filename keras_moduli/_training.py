@@ -14,7 +14,8 @@ class Lease:
 
     Keras calls `on_train_end` only if no exception ends the training before. So a lease
     ends by whatever comes first: `end()`; the end of the exception, when Python lets go
-    of the callbacks of that `fit`; the start of any other training of the model.
+    of the callbacks of that `fit`; the start of any other training of the model, by
+    `train_on_batch` too.
 
     Args:
         model: The model.
@@ -27,13 +28,17 @@ class Lease:
         self._guard = _get_guard(model)
         self._give_back: Callable[[], object] | None = give_back
         self._guard.leases.append(self)
+        self._callbacks: Callable[[], Any] | None = None
         callbacks = _keras_private.find_callback_list()
         if callbacks is not None:
+            self._callbacks = weakref.ref(callbacks)
             weakref.finalize(callbacks, self.end).atexit = False
 
     def is_of_present_fit(self) -> bool:
-        """Returns whether no other `fit` of the model has started since."""
-        return self._give_back is not None and not self._guard.is_over()
+        """Returns whether its `fit` goes on, as far as anybody knows."""
+        if self._give_back is None or self._guard.is_over():
+            return False
+        return self._callbacks is None or _keras_private.is_fitting(self._callbacks())
 
     def end(self) -> None:
         """Gives back what was changed, unless that was done."""
@@ -60,8 +65,8 @@ class _Guard:
         return self._fit is not identify_fit(self._model)
 
     def end_if_over(self) -> None:
-        if self.is_over():
-            for lease in list(self.leases):
+        for lease in list(self.leases):
+            if not lease.is_of_present_fit():
                 lease.end()
 
     def forget(self, lease: Lease) -> None:

@@ -31,6 +31,10 @@ def test_track_is_the_inverse_of_untrack(model):
     assert [v.path for v in optimizer.variables] == [v.path for v in variables[:-2]]
     private.track(optimizer, chosen)
     assert all(a is b for a, b in zip(optimizer.variables, variables, strict=True))
+    more = optimizer.add_variable((), initializer="zeros", name="more")
+    assert optimizer.variables[-1] is more
+    private.untrack(optimizer, [more])
+    assert len(optimizer.variables) == len(variables)
 
 
 def test_get_sharding_is_that_of_the_distribution(model):
@@ -289,3 +293,28 @@ def test_get_compile_arguments_has_the_objects_themselves(model):
     assert arguments["loss"] is loss
     assert arguments["metrics"] == ["mae"]
     model.compile(**arguments)
+
+
+def test_is_fitting_tells_a_running_fit_from_one_that_a_traceback_keeps(model):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def set_model(self, model):
+            self.look()
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.look()
+            raise KeyboardInterrupt
+
+        def look(self):
+            seen.append(private.find_callback_list())
+            assert private.is_fitting(seen[0])
+
+    model.compile("sgd", "mse")
+    with pytest.raises(KeyboardInterrupt) as kept:
+        model.fit(np.ones((2, 4)), np.ones((2, 3)), verbose=0, callbacks=[Look()])
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+    assert kept.tb is not None
+    assert not private.is_fitting(seen[0])
+    assert not private.is_fitting(None)

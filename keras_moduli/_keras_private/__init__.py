@@ -31,6 +31,7 @@ from keras_moduli._keras_private._sharing import (
 from keras_moduli._keras_private._steps import (
     find_callback_list,
     get_compile_arguments,
+    is_fitting,
     is_frozen,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "get_projections",
     "get_sharding",
     "is_average",
+    "is_fitting",
     "is_frozen",
     "is_graph",
     "is_momentum",

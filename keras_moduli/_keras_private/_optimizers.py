@@ -24,6 +24,14 @@ def untrack(optimizer: Any, variables: Iterable[Variable]) -> None:
     """Takes variables off those of an optimizer: there is `add_variable`, no remove."""
     for variable in variables:
         optimizer._untrack_variable(variable)
+    # TensorFlow exports no list that anything was taken out of. So another, set as Keras
+    # sets the first: while nothing tracks what is set.
+    tracker = optimizer._tracker
+    del optimizer._tracker
+    optimizer._variables = list(optimizer._variables)
+    optimizer._tracker = tracker
+    is_variable, _ = tracker.config["variables"]
+    tracker.config["variables"] = (is_variable, optimizer._variables)
 
 
 def iterate_optimizers(optimizer: Any) -> Iterator[Any]:

@@ -1,6 +1,8 @@
 """What happens while a model trains."""
 
 import inspect
+import sys
+import threading
 from typing import Any
 
 import keras
@@ -24,6 +26,28 @@ def find_callback_list() -> Any:
             return caller
         frame = frame.f_back
     return None
+
+
+def is_fitting(wanted: Any) -> bool:
+    """Returns whether a `fit`, in any thread, is using a list of callbacks just now.
+
+    The list itself may outlive its `fit`: a notebook keeps the traceback of an exception.
+    """
+    frames: dict[int, Any] = sys._current_frames()
+    # Its own frame would hold itself, as in `find_callback_list`.
+    frames[threading.get_ident()] = frames[threading.get_ident()].f_back
+    return wanted is not None and any(_use(f, wanted) for f in frames.values())
+
+
+def _use(frame: Any, callbacks: Any) -> bool:
+    while frame is not None:
+        values = frame.f_locals
+        if values.get("self") is callbacks:  # before `fit` has it
+            return True
+        if frame.f_code.co_name == "fit" and values.get("callbacks") is callbacks:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_frozen(variable: Variable) -> bool:

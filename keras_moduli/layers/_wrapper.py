@@ -248,7 +248,7 @@ def find_connections(layer: keras.layers.Layer) -> Iterator[Connection]:
         yield Connection(layer.cell.kernel, gates=gates)
         yield Connection(kernel, "output", "output", gates=gates)
     elif isinstance(layer, layers.EinsumDense):
-        yield Connection(layer.kernel, input_axes=_count_summed_axes(layer.equation))
+        yield Connection(layer.kernel, input_axes=_count_input_axes(layer.equation))
     elif isinstance(layer, layers.Dense):
         yield Connection(layer.kernel)
     elif isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Conv3D):
@@ -262,13 +262,21 @@ def find_connections(layer: keras.layers.Layer) -> Iterator[Connection]:
         )
 
 
-def _count_summed_axes(equation: str) -> int:
-    """Returns how many leading axes of an einsum's kernel are summed over."""
+def count_summed_axes(equation: str) -> int:
+    """Returns how many leading axes of an einsum's kernel are summed over.
+
+    0 if its inputs do not stand first, and its outputs after them.
+    """
     operands, result = equation.replace("...", "").split("->")
     kernel = operands.split(",")[1]
     summed = [label not in result for label in kernel]
     axes = sum(summed)
-    if not all(summed[:axes]) or axes in (0, len(kernel)):
+    return axes if all(summed[:axes]) and axes < len(kernel) else 0
+
+
+def _count_input_axes(equation: str) -> int:
+    axes = count_summed_axes(equation)
+    if axes == 0:
         raise ValueError(
             "Moduli needs an EinsumDense whose kernel has its inputs first, then its "
             f"outputs. Received: equation={equation!r}"

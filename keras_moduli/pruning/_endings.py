@@ -1,5 +1,6 @@
 """What is said at the end of a run that does not leave what was asked for."""
 
+import sys
 import warnings
 from typing import Any, NamedTuple
 
@@ -11,18 +12,48 @@ from keras_moduli.pruning._run import Run
 
 
 class Best(NamedTuple):
-    """A checkpoint of the best epoch, and what was best before the final sparsity."""
+    """What saves the best epoch, and what was best before the final sparsity.
 
-    checkpoint: keras.callbacks.ModelCheckpoint
+    Attributes:
+        callback: A callback with a `filepath`.
+        name: The attribute in which it has the best figure so far.
+        value: That figure.
+        advice: What to type so that it sees the final sparsity only.
+    """
+
+    callback: Any
+    name: str
     value: float
+    advice: str
 
 
 def list_bests() -> list[Best]:
-    """Returns the best that checkpoints have saved so far, as the masks become final."""
+    """Returns the best that was saved so far, as the masks become final."""
+    advice = (
+        "Pass `km.AtFinalSparsity(ModelCheckpoint(...))`, which compares epochs at the "
+        "final sparsity only."
+    )
     return [
-        Best(callback, callback.best)
-        for callback in _list_callbacks(keras.callbacks.ModelCheckpoint)
-        if callback.save_best_only
+        *(
+            Best(callback, "best", callback.best, advice)
+            for callback in _list_callbacks(keras.callbacks.ModelCheckpoint)
+            if callback.save_best_only
+        ),
+        *_list_bests_of_tuners(),
+    ]
+
+
+def _list_bests_of_tuners() -> list[Best]:
+    """Returns those of KerasTuner, which nobody passes: it saves each trial by itself."""
+    tuner = sys.modules.get("keras_tuner.src.engine.tuner_utils")
+    kind = getattr(tuner, "SaveBestEpoch", None)
+    advice = (
+        "Search for the least of a figure that `km.AtFinalSparsity(LambdaCallback(...))` "
+        "logs, which only epochs at the final sparsity have."
+    )
+    return [
+        Best(callback, "best_value", callback.best_value, advice)
+        for callback in ([] if kind is None else _list_callbacks(kind))
     ]
 
 
@@ -86,17 +117,14 @@ def _describe_restored(run: Run, masks: MaskState) -> str:
 
 
 def _describe_saved(run: Run, bests: list[Best]) -> str:
-    early = [
-        checkpoint.filepath
-        for checkpoint, value in bests
-        if checkpoint.best == value and run.rule is not None
-    ]
-    if not early:
+    early = [best for best in bests if getattr(best.callback, best.name) == best.value]
+    if not early or run.rule is None:
         return ""
+    kinds = sorted({type(best.callback).__name__ for best in early})
     return (
-        f"What ModelCheckpoint has saved as the best, {early}, is from before the final "
-        "sparsity was reached. Pass `km.AtFinalSparsity(ModelCheckpoint(...))`, which "
-        "compares epochs at the final sparsity only."
+        f"What {' and '.join(kinds)} has saved as the best, "
+        f"{[best.callback.filepath for best in early]}, is from before the final "
+        f"sparsity was reached. {early[0].advice}"
     )
 
 

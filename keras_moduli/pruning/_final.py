@@ -88,5 +88,5 @@ class AtFinalSparsity(keras.callbacks.Callback):
             self.callback.on_train_batch_end(batch, logs)
 
     def _is_final(self) -> bool:
-        states = find_masks(self._pruned.trainable_variables)
+        states = find_masks(self._pruned.weights)
         return all(state.is_final for state in states)

@@ -56,11 +56,11 @@ class FitRun:
         """Logs the fraction of zeros and the penalty by distance, in `on_epoch_end`."""
         if logs is None or self.run.masks is None:
             return
-        variables = self.run.model.trainable_variables
-        masks = [mask for state in find_masks(variables) for mask in state.numpy()]
+        weights = self.run.model.weights  # of frozen layers too: they have their masks
+        masks = [mask for state in find_masks(weights) for mask in state.numpy()]
         kept, size = sum(int(m.sum()) for m in masks), sum(m.size for m in masks)
         logs["sparsity"] = 1.0 - kept / size
-        penalty = _geometry.compute_penalty(variables)
+        penalty = _geometry.compute_penalty(self.run.model.trainable_variables)
         if penalty is not None:
             logs["penalty"] = penalty
 

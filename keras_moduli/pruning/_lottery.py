@@ -15,14 +15,15 @@ from keras_moduli.pruning._selection import Select, prunable_variables
 
 
 class _FixedMask(keras.constraints.Constraint):
-    """Multiplies by a mask that never changes, which a compiled step may then freeze."""
+    """Masks for ever, which a compiled step may then freeze, and as `_Masked` does."""
 
     def __init__(self, mask: Any, inner: Any) -> None:
         self.mask = mask
         self.inner = inner
 
     def __call__(self, weight: Any) -> Any:
-        weight = weight if self.inner is None else self.inner(weight)
+        if self.inner is not None:
+            weight = self.inner(apply_mask(weight, self.mask))
         return apply_mask(weight, self.mask)
 
 

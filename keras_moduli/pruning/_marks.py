@@ -31,6 +31,24 @@ def free(weight: Any, back: Any) -> Any:
     return ops.where(back, ops.convert_to_tensor(_FREE, weight.dtype), weight)
 
 
+def unmark(weight: Any) -> Any:
+    """Returns a weight whose zeros are all ordinary ones."""
+    return free(weight, ops.equal(weight, 0))
+
+
+def writes_marks(constraint: Any, variable: Any) -> bool:
+    """Whether a constraint writes a bound as pruning marks what it masks.
+
+    A negative weight times 0 is -0.0, too.
+    """
+    while hasattr(constraint, "inner"):  # masks of this package
+        constraint = constraint.inner
+    if constraint is None:
+        return False
+    negative = ops.full(variable.shape, -1.0, variable.dtype)
+    return bool(_find_marks(ops.convert_to_numpy(constraint(negative))).any())
+
+
 class Reading:
     """What the zeros of some weights say.
 
@@ -40,6 +58,8 @@ class Reading:
     Attributes:
         has_marks: Whether any of them is marked as masked.
         unmarked: Path of each weight that has other zeros, and how many.
+        doubtful: Path of each weight whose own constraint marks zeros too, and how many
+            are marked.
     """
 
     def __init__(self, variables: Sequence[Any]) -> None:
@@ -47,12 +67,12 @@ class Reading:
         self._zeros = [array == 0 for array in arrays]
         self._marks = [_find_marks(array) for array in arrays]
         self.has_marks = any(marks.any() for marks in self._marks)
-        counts = [
-            int(zeros.sum() - marks.sum())
-            for zeros, marks in zip(self._zeros, self._marks, strict=True)
-        ]
-        pairs = zip(variables, counts, strict=True)
-        self.unmarked = [(variable.path, count) for variable, count in pairs if count]
+        self.unmarked, self.doubtful = [], []
+        for v, zeros, marks in zip(variables, self._zeros, self._marks, strict=True):
+            if count := int(zeros.sum() - marks.sum()):
+                self.unmarked.append((v.path, count))
+            if marks.any() and writes_marks(v.constraint, v):
+                self.doubtful.append((v.path, int(marks.sum())))
 
     def get_masks(self, zeros: str) -> list[Mask]:
         """Returns masks, true for what is kept.
@@ -66,7 +86,15 @@ class Reading:
 
     def describe_unmarked(self) -> str:
         """Returns the unmarked zeros of each weight as text."""
-        return ", ".join(f"{count} of {path}" for path, count in self.unmarked)
+        return _list_counts(self.unmarked)
+
+    def describe_doubtful(self) -> str:
+        """Returns the marked zeros of each weight with such a constraint as text."""
+        return _list_counts(self.doubtful)
+
+
+def _list_counts(counts: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{count} of {path}" for path, count in counts)
 
 
 def _find_marks(array: NDArray[Any]) -> Mask:

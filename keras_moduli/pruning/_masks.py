@@ -9,15 +9,16 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _keras_private
-from keras_moduli.pruning._marks import apply_mask, free
+from keras_moduli.pruning._marks import apply_mask, free, unmark
 from keras_moduli.pruning._ranking import Mask
 
 Variable = Any
 
 
 class _Masked(keras.constraints.Constraint):
-    """Multiplies by a mask, after the constraint that the weight has anyway.
+    """Masks a weight, before and after the constraint that it has anyway.
 
+    Before, since a norm is that of what is left; after, since nothing else may come back.
     The running means of the weight are masked beside it: an optimizer updates them before
     it applies constraints, with what the weight would be without.
     """
@@ -31,9 +32,10 @@ class _Masked(keras.constraints.Constraint):
         self.averages = averages
 
     def __call__(self, weight: Any) -> Any:
-        weight = weight if self.inner is None else self.inner(weight)
         if _keras_private.is_frozen(self.mask):
             raise ValueError(_describe_frozen(self.state))
+        if self.inner is not None:
+            weight = unmark(self.inner(apply_mask(weight, self.mask.value)))
         for average in self.averages:
             average.assign(apply_mask(average, self.mask.value))
         return apply_mask(weight, self.mask.value)

@@ -13,7 +13,7 @@ from keras_moduli.pruning import _selection, regrowth, scopes, scores, structure
 from keras_moduli.pruning._ranking import Array, Mask, prune_masks, regrow_masks
 from keras_moduli.pruning._timeline import Update
 from keras_moduli.pruning.scopes import Group, Kernel
-from keras_moduli.pruning.structures import Structure
+from keras_moduli.pruning.structures import Structure, Weights
 
 _TOLERANCE = 0.01  # of all weights, by which zeros may miss what was asked
 
@@ -75,11 +75,13 @@ class Rule(Configuration):
             ValueError: If nothing is selected, or it does not suit structure or score.
         """
         gates = _selection.count_gates(model)
+        input_axes = _selection.count_input_axes(model)
         kernels = [
             Kernel(
                 variable,
                 self.sparsity if sparsity is None else sparsity,
                 gates.get(id(variable), 1),
+                input_axes.get(id(variable)),
             )
             for variable, sparsity in _selection.find_sparsities(model, self.select)
         ]
@@ -91,11 +93,13 @@ class Rule(Configuration):
         return targets
 
     def _check_structure(self, kernel: Kernel, columns: slice) -> None:
-        *inputs, outputs = kernel.shape
-        rows = 1
-        for size in inputs:
-            rows *= size
+        rows, outputs = kernel.matrix_shape
         try:
+            if kernel.input_axes == 0 and not isinstance(self.structure, Weights):
+                raise ValueError(
+                    f"no leading axes of {kernel.shape} are its inputs. Leave it out by "
+                    "`select`, or prune it by itself, by weights."
+                )
             self.structure.check((rows, len(range(outputs)[columns])))
         except ValueError as error:
             raise ValueError(
@@ -134,11 +138,12 @@ class Rule(Configuration):
             update: How much is due.
             potentials: What is expected of pruned weights; empty if none comes back now.
         """
-        masks = [mask.copy() for mask in masks]
-        values = [self.score(variable) for variable in targets.variables]
+        masks = _to_matrices(targets, [mask.copy() for mask in masks])
+        values = _to_matrices(targets, [self.score(v) for v in targets.variables])
         for group in targets.groups:
             self._prune(group, targets, masks, values, update)
         if potentials:
+            potentials = _to_matrices(targets, potentials)
             share = self.regrow.compute_fraction(update.progress)
             for group in targets.groups:
                 parts, worth, hopes = (
@@ -146,7 +151,7 @@ class Rule(Configuration):
                     for arrays in (masks, values, potentials)
                 )
                 _write(parts, regrow_masks(worth, hopes, parts, share, self.structure))
-        return masks
+        return [m.reshape(k.shape) for m, k in zip(masks, targets.kernels, strict=True)]
 
     def _prune(
         self,
@@ -165,6 +170,11 @@ class Rule(Configuration):
             paths = [targets.variables[part.kernel].path for part in group.parts]
             _warn_if_missed(paths, group.sparsity, wanted, old, new)
         _write(old, new)
+
+
+def _to_matrices(targets: Targets, arrays: Iterable[Array]) -> list[Array]:
+    pairs = zip(arrays, targets.kernels, strict=True)
+    return [array.reshape(kernel.matrix_shape) for array, kernel in pairs]
 
 
 def _settle_sparsity(sparsity: Any, select: Any, structure: Structure) -> float:

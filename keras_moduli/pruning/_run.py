@@ -135,8 +135,17 @@ class Run:
     def _choose_zeros(self, reading: Reading) -> str:
         """Returns which zeros count where the user has not said it, and says so."""
         holds = self.rule is None
+        if reading.doubtful:
+            warnings.warn(
+                "Zeros are taken for masks which the weights' own constraints may have "
+                f"written, as -0.0: {reading.describe_doubtful()}. Pass `zeros='none'` "
+                "to `MagnitudePruning` to let them learn, `zeros='marked'` if they are.",
+                stacklevel=2,
+            )
         if reading.has_marks:
-            says_so, taken, told = holds, "marked", "not taken"
+            # What has come back and not moved yet is neither marked nor worth a word.
+            regrows = self.rule is not None and self.rule.regrow is not None
+            says_so, taken, told = not regrows, "marked", "not taken"
         else:
             goes_on = count_iterations(self._in_force().optimizer) > 0
             says_so, taken, told = holds or goes_on, "all", "taken"

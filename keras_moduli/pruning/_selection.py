@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_moduli import _checks, _keras_private
+from keras_moduli.layers._wrapper import count_summed_axes
 from keras_moduli.pruning import _geometry
 
 Variable = Any
@@ -205,6 +206,33 @@ def _explain_never(variable: Variable, embeddings: set[int]) -> str | None:
     if variable.name in _NORMALIZATION:
         return "normalization"
     return "has one axis" if len(variable.shape) < 2 else None
+
+
+# Kernels in which outputs stand before inputs, or with them.
+_OUTPUTS_FIRST = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+
+
+def count_input_axes(model: keras.Model) -> dict[int, int]:
+    """Returns how many leading axes of kernels are inputs, by the `id` of the variable.
+
+    0 if inputs do not stand first; no entry where all axes but the last are.
+    """
+    axes: dict[int, int] = {}
+    for layer in _keras_private.iterate_layers(model):
+        kernel = getattr(layer, "kernel", None)
+        if not isinstance(kernel, keras.Variable):
+            continue
+        if isinstance(layer, keras.layers.EinsumDense):
+            axes[id(kernel)] = count_summed_axes(layer.equation)
+        elif isinstance(layer, _OUTPUTS_FIRST):
+            axes[id(kernel)] = 0
+    return axes
 
 
 def count_gates(model: keras.Model) -> dict[int, int]:

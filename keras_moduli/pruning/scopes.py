@@ -35,31 +35,39 @@ class Kernel:
         variable: The `keras.Variable`.
         sparsity: Its final sparsity.
         gates: How many gates lie side by side along its last axis.
+        input_axes: How many leading axes are inputs; None for all but the last.
     """
 
     variable: Any
     sparsity: float
     gates: int = 1
+    input_axes: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the variable."""
         return tuple(self.variable.shape)
 
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Its shape as a matrix (inputs, outputs)."""
+        axes = len(self.shape) - 1 if self.input_axes is None else self.input_axes
+        return math.prod(self.shape[:axes]), math.prod(self.shape[axes:])
+
 
 class Part(NamedTuple):
-    """Columns of one of the kernels' matrices.
+    """Columns of one of the kernels' matrices (inputs, outputs).
 
     Attributes:
         kernel: Index of the kernel.
-        columns: Which columns of its matrix, all axes but the last being rows.
+        columns: Which columns of its matrix.
     """
 
     kernel: int
     columns: slice = slice(None)
 
     def view(self, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """Returns a view of this part of the kernel's array, as a matrix."""
+        """Returns a view of this part of the kernel's matrix, or of an array like it."""
         array = arrays[self.kernel]
         return array.reshape(-1, array.shape[-1])[:, self.columns]
 

@@ -169,7 +169,8 @@ class NofM(Structure):
 class Blocks(Structure):
     """Blocks of b inputs and c outputs at once, by their root mean square.
 
-    All axes of a kernel but the last count as inputs. If balanced, a unit is one block
+    All axes of a kernel but the last count as inputs; of `EinsumDense` and attention,
+    those that are summed over. If balanced, a unit is one block
     of *every* column of blocks: the best of each, the second best of each, and so on. So
     each output keeps equally many blocks, which is what makes a product of dense blocks
     of it, and what the fast layers of `keras_moduli` need.
@@ -231,6 +232,6 @@ def _check_divides(shape: tuple[int, int], unit: tuple[int, int], pad: bool) -> 
     if not pad and any(size % part for size, part in zip(shape, unit, strict=True)):
         raise ValueError(
             f"{unit[0]} × {unit[1]} does not divide a matrix of {shape[0]} × {shape[1]} "
-            "(all axes but the last are its inputs). Pass `pad=True` to it to let the "
+            "(inputs × outputs). Pass `pad=True` to it to let the "
             "last ones be smaller, choose others, or leave the matrix out by `select`."
         )
