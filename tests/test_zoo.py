@@ -76,7 +76,7 @@ def assert_zeros_are_what_was_asked(
 
 
 def count_zeros(model, pruning):
-    """Returns how many of all weights that are pruned are zero, and how many there are."""
+    """Returns how many of the pruned weights are zero, and how many there are."""
     totals = [km.sparsity(model, select=one.get("select")).total for one in pruning]
     return sum(total.zeros for total in totals), sum(total.size for total in totals)
 
@@ -139,7 +139,7 @@ def make_fast(model):
 
 
 def assert_streams(model, x, wanted):
-    """What a stream gives at each step, or for all steps so far, is what a model gives."""
+    """A stream gives at each step, or for all steps so far, what the model gives."""
     stream = km.sparse.Stream(model, batch_size=len(x))
     steps = [stream.step(x[:, t]) for t in range(x.shape[1])]
     (wanted,) = wanted
