@@ -105,3 +105,16 @@ def to_inputs(**columns):
     is_able = keras.backend.backend() == "tensorflow"
     convert = keras.ops.convert_to_tensor
     return {k: convert(v.tolist()) if is_able else v for k, v in columns.items()}
+
+
+def evaluate(model, x):
+    """Returns the outputs of a model, one after the other, from its initial states."""
+    reset_states(model)
+    outputs = keras.tree.flatten(model(x, training=False))
+    return [keras.ops.convert_to_numpy(y) for y in outputs]
+
+
+def reset_states(model):
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            layer.reset_state()
