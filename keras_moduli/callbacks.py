@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_moduli import _checks, _keras_private, schedules
 from keras_moduli._registry import PACKAGE
+from keras_moduli._training import Lease
 from keras_moduli.layers import NeuronEmbedding, find_embeddings
 from keras_moduli.layers._embedding import holds_positions
 from keras_moduli.regularizers import find_regularizer
@@ -62,8 +63,8 @@ class GeometrySchedule(keras.callbacks.Callback):
     """Ramps the strength of learned geometry, and freezes the positions of neurons.
 
     Both act inside the compiled step, which is not compiled again, and both are taken
-    back when training ends: in a later `fit` without this callback all of the strength is
-    in force, and positions learn.
+    back when training ends, by an exception too: in a later `fit` without this callback
+    all of the strength is in force, and positions learn.
 
     Args:
         ramp: Schedule of the strength over the epochs `begin` to `end`: a name such as
@@ -103,7 +104,7 @@ class GeometrySchedule(keras.callbacks.Callback):
         self.end = _checks.optional(from_begin, "end", end)
         from_0 = functools.partial(_checks.integer, minimum=0)
         self.freeze = _checks.optional(from_0, "freeze", freeze)
-        self._before: list[tuple[Any, float]] = []
+        self._lease: Any = None  # of what is to be taken back
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks that there is something to schedule, and notes how it is."""
@@ -113,17 +114,18 @@ class GeometrySchedule(keras.callbacks.Callback):
                 "only after the first epoch has been scheduled. Give it a `keras.Input`, "
                 "or call `model.build(input_shape)` first."
             )
-        self._before = [
+        before = [
             (variable, _read(variable))
             for embedding in self._find_embeddings()
             for variable in (embedding.ramp, embedding.plasticity)
         ]
+        self._lease = Lease(self.model, lambda: _assign_all(before))
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Sets strength and plasticity back to what they were when training began."""
-        for variable, value in self._before:
-            variable.assign(value)
-        self._before = []
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.end()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Sets the strength and the plasticity of this epoch."""
@@ -166,6 +168,11 @@ class GeometrySchedule(keras.callbacks.Callback):
 
 def _is_unbuilt(model: keras.Model | None) -> bool:
     return model is not None and not model.weights
+
+
+def _assign_all(values: list[tuple[Any, float]]) -> None:
+    for variable, value in values:
+        variable.assign(value)
 
 
 def _read(variable: Any) -> float:
