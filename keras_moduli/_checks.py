@@ -1,15 +1,19 @@
 """Argument checks: what was expected, what came, and what to type."""
 
+import functools
+import inspect
 import math
 import numbers
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def real(name: str, value: Any, *, minimum: float = -math.inf) -> float:
@@ -138,6 +142,47 @@ def tensor(value: Any, name: str) -> Any:
         return ops.convert_to_tensor(value)
     except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError):
         raise TypeError(_explain_not_numbers(name, value)) from None
+
+
+def takes_tensors(*axes: int) -> Callable[[F], F]:
+    """Returns a decorator that checks the first arguments of a function of tensors.
+
+    Args:
+        *axes: How many axes each has at least.
+    """
+
+    def decorate(function: F) -> F:
+        names = [*inspect.signature(function).parameters][: len(axes)]
+
+        @functools.wraps(function)
+        def checked(*values: Any, **keywords: Any) -> Any:
+            given = list(values)
+            for number, (name, least) in enumerate(zip(names, axes, strict=True)):
+                if number < len(given):
+                    given[number] = _real_tensor(given[number], name, least)
+                elif name in keywords:
+                    keywords[name] = _real_tensor(keywords[name], name, least)
+            return function(*given, **keywords)
+
+        return checked  # type: ignore[return-value]
+
+    return decorate
+
+
+def _real_tensor(value: Any, name: str, least: int) -> Any:
+    is_number = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+    if not is_number and not keras.ops.is_tensor(value):
+        is_known = hasattr(value, "shape") and hasattr(value, "dtype")
+        if not is_known or isinstance(value, np.ndarray | np.generic):
+            value = tensor(value, name)
+    if str(value.dtype).startswith(("complex", "torch.complex")):
+        raise TypeError(f"`{name}` must hold real numbers. Received: {value.dtype}")
+    if len(value.shape) < least:
+        raise ValueError(
+            f"`{name}` must have at least {least} axes. "
+            f"Received: {name}.shape={tuple(value.shape)}"
+        )
+    return value
 
 
 def _explain_not_numbers(name: str, value: Any) -> str:

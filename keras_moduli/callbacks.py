@@ -42,8 +42,18 @@ def embedding_optimizer(
     """
     rate = _checks.positive("learning_rate", learning_rate)
     adam = keras.optimizers.Adam(rate, name="embedding_adam")
-    default = keras.optimizers.get(optimizer)
+    default = _get_optimizer(optimizer)
     return keras.optimizers.MultiOptimizer(_EmbeddingMap(default, {_POSITIONS: adam}))
+
+
+def _get_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
+    is_known = isinstance(identifier, str | dict | keras.optimizers.Optimizer)
+    if not identifier or not is_known:
+        raise TypeError(
+            "`optimizer` must be a Keras optimizer or its name, such as 'adam'. "
+            f"Received: optimizer={identifier!r}"
+        )
+    return keras.optimizers.get(identifier)
 
 
 _POSITIONS = "positions"

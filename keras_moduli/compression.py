@@ -54,11 +54,7 @@ def save_compressed(
     """
     _checks.built_model(model)
     _checks.boolean("include_optimizer", include_optimizer)
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"`path` must be a path such as 'model.keras'. Received: path={path!r}"
-        )
-    path = Path(path)
+    path = _check_path(path)
     if path.suffix != ".keras":
         raise ValueError(f"`path` must end in `.keras`. Received: path={str(path)!r}")
     if not path.parent.is_dir():
@@ -82,7 +78,15 @@ def load_compressed(path: str | os.PathLike[str], **arguments: Any) -> keras.Mod
     Returns:
         The model; compiled if the file says how.
     """
-    return keras.saving.load_model(path, **arguments)
+    return keras.saving.load_model(_check_path(path), **arguments)
+
+
+def _check_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"`path` must be a path such as 'model.keras'. Received: path={path!r}"
+        )
+    return Path(path)
 
 
 def _repack(plain: Path, packed: Path, include_optimizer: bool) -> None:

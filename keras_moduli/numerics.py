@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_moduli import _checks
+
 __all__ = [
     "absolute",
     "angle",
@@ -24,6 +26,7 @@ __all__ = [
 Tensor = Any
 
 
+@_checks.takes_tensors(0)
 def absolute(x: Tensor) -> Tensor:
     """|x| with derivative 0 at 0 on every backend.
 
@@ -32,6 +35,7 @@ def absolute(x: Tensor) -> Tensor:
     return x * ops.stop_gradient(ops.sign(x))
 
 
+@_checks.takes_tensors(0)
 def sqrt(x: Tensor) -> Tensor:
     """√x for x ≥ 0 with derivative 0 at 0."""
     positive = x > 0
@@ -41,16 +45,19 @@ def sqrt(x: Tensor) -> Tensor:
     )
 
 
+@_checks.takes_tensors(1)
 def squared_norm(x: Tensor) -> Tensor:
     """Σᵢ xᵢ² over the last axis."""
     return ops.sum(ops.square(x), axis=-1)
 
 
+@_checks.takes_tensors(1)
 def norm(x: Tensor) -> Tensor:
     """‖x‖ over the last axis, with gradient 0 at 0."""
     return sqrt(squared_norm(x))
 
 
+@_checks.takes_tensors(1)
 def normalize(x: Tensor) -> Tensor:
     """x/‖x‖ over the last axis; the origin, which has no direction, goes to e₀."""
     length = norm(x)[..., None]
@@ -59,6 +66,7 @@ def normalize(x: Tensor) -> Tensor:
     return ops.where(at_origin, pole, x / ops.where(at_origin, 1.0, length))
 
 
+@_checks.takes_tensors(1, 1)
 def angle(x: Tensor, y: Tensor) -> Tensor:
     """The angle in [0, π] between unit vectors.
 
@@ -68,6 +76,7 @@ def angle(x: Tensor, y: Tensor) -> Tensor:
     return 2.0 * ops.arctan2(norm(x - y), norm(x + y))
 
 
+@_checks.takes_tensors(1, 1)
 def line_angle(x: Tensor, y: Tensor) -> Tensor:
     """The angle in [0, π/2] between the lines through unit vectors x and y."""
     difference, total = norm(x - y), norm(x + y)
@@ -76,11 +85,13 @@ def line_angle(x: Tensor, y: Tensor) -> Tensor:
     )
 
 
+@_checks.takes_tensors(0)
 def wrap(x: Tensor, period: float | Tensor) -> Tensor:
     """The representative of x modulo `period` that lies in [−period/2, period/2]."""
     return x - period * ops.stop_gradient(ops.round(x / period))
 
 
+@_checks.takes_tensors(2)
 def expm(matrix: Tensor) -> Tensor:
     """The matrix exponential Σ Aᵏ/k!, over the last two axes, differentiable.
 

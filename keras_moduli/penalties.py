@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _checks
+from keras_moduli import _checks, inhibitors, manifolds
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.numerics import absolute, expm
@@ -52,11 +52,14 @@ def coefficients(
     Returns:
         Tensor of shape (m, n).
     """
-    outputs = inputs if outputs is None else outputs
+    manifold, inhibitor = manifolds.get(manifold), inhibitors.get(inhibitor)
+    inputs = _checks.tensor(inputs, "inputs")
+    outputs = inputs if outputs is None else _checks.tensor(outputs, "outputs")
     squared = manifold.squared_distance(inputs[:, None, :], outputs[None, :, :])
     return inhibitor(squared)
 
 
+@_checks.takes_tensors(2)
 def permute(coefficients: Tensor, seed: int) -> Tensor:
     """Puts the same coefficients at random connections: the permuted control.
 
@@ -71,11 +74,14 @@ def permute(coefficients: Tensor, seed: int) -> Tensor:
         Tensor of shape (m, n), its m·n entries permuted.
     """
     shape = tuple(coefficients.shape)
-    drawn = np.random.RandomState(seed).permutation(shape[0] * shape[1])
+    drawn = np.random.RandomState(_checks.seed("seed", seed)).permutation(
+        shape[0] * shape[1]
+    )
     drawn = drawn.astype("int32").reshape(shape)
     return ops.take(ops.reshape(coefficients, (-1,)), drawn)
 
 
+@_checks.takes_tensors(3)
 def communicability(kernel: Tensor) -> Tensor:
     """How well a network connects its neurons by paths of all lengths.
 
@@ -99,6 +105,7 @@ def communicability(kernel: Tensor) -> Tensor:
     return ops.transpose(expm(normalized), (1, 0, 2))
 
 
+@_checks.takes_tensors(2, 1, 1)
 def repulsion(squared_distances: Tensor, sending: Tensor, receiving: Tensor) -> Tensor:
     """How neurons that learn where to be repel each other: −Σ s_j·s_k·log(d_jk² + ε).
 
@@ -114,6 +121,7 @@ def repulsion(squared_distances: Tensor, sending: Tensor, receiving: Tensor) -> 
     return ops.sum(counts * crowding(squared_distances))
 
 
+@_checks.takes_tensors(0)
 def crowding(squared_distances: Tensor) -> Tensor:
     """−log(d² + ε), ε = 0.1: what two neurons that repel each other cost.
 
@@ -122,6 +130,7 @@ def crowding(squared_distances: Tensor) -> Tensor:
     return -ops.log(squared_distances + 0.1)
 
 
+@_checks.takes_tensors(1)
 def connectedness(strengths: Tensor) -> Tensor:
     """s/(s + s̄/10): 0 for a neuron without connections, near 1 for any other.
 
@@ -134,6 +143,7 @@ def connectedness(strengths: Tensor) -> Tensor:
     return strengths / (strengths + 0.1 * ops.mean(strengths) + 1e-12)
 
 
+@_checks.takes_tensors(2, 2)
 def penalty(
     kernel: Tensor, coefficients: Tensor, power: int = 1, reduction: str = "sum"
 ) -> Tensor:
@@ -152,6 +162,7 @@ def penalty(
     return reduce(kernel * _pull(kernel, coefficients, power))
 
 
+@_checks.takes_tensors(2, 2)
 def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
     """The derivative of `penalty` by the kernel: ℓ·c_jk·|w_jk|^(ℓ−1)·sign w_jk.
 

@@ -105,7 +105,7 @@ class Cost(Configuration):
 def _check_shape(shape: Any) -> tuple[int, ...]:
     try:
         return tuple(_checks.integer("shape", size, minimum=1) for size in shape)
-    except TypeError:
+    except (TypeError, NotImplementedError):
         raise TypeError(
             f"`shape` must be the shape of a kernel, such as (8, 8). Received: {shape!r}"
         ) from None

@@ -50,7 +50,7 @@ def evaluate(
     coefficients = ops.cast(coefficients, dtype)
     if cost.communicability:
         coefficients = coefficients[:, None, :] * penalties.communicability(kernel)
-    attraction = _scale(cost, layout, positions) * penalties.penalty(
+    attraction = _scale(cost, layout, positions, dtype) * penalties.penalty(
         kernel, coefficients, cost.power
     )
     if not cost.repulsion:
@@ -91,10 +91,11 @@ def _convert(positions: Positions, dtype: str) -> tuple[Tensor, Tensor]:
     return ops.tile(x, (positions.taps, 1)) if positions.taps > 1 else x, y
 
 
-def _scale(cost: Cost, layout: KernelLayout, positions: Positions) -> Tensor:
+def _scale(cost: Cost, layout: KernelLayout, positions: Positions, dtype: str) -> Tensor:
     """Returns what Σ c·|w|^ℓ is multiplied by."""
     entries = 1 if cost.reduction == "sum" else math.prod(layout)
-    return cost.strength / entries * positions.ramp
+    ramp = ops.cast(positions.ramp, dtype) if positions.learned else positions.ramp
+    return cost.strength / entries * ramp
 
 
 def _split_gates(rows: Tensor, layout: KernelLayout) -> Tensor:
@@ -107,7 +108,7 @@ def _evaluate_by_rows(
 ) -> Tensor:
     # As a matrix: for an axis of one gate XLA would copy it.
     kernel = ops.reshape(kernel, (layout.inputs, -1))
-    scale = _scale(cost, layout, positions)
+    scale = _scale(cost, layout, positions, kernel.dtype)
     x, y = _convert(positions, kernel.dtype)
     penalty = _attract_by_rows(cost, kernel, layout, scale, x, y)
     if positions.learned:
@@ -170,7 +171,8 @@ def _repel(
         squares: All squared distances, if they have been computed.
     """
     sending, receiving = _sum_strengths(cost, kernel, layout)
-    total = cost.repulsion * _scale(cost, layout, positions) * ops.sum(sending)
+    scale = _scale(cost, layout, positions, sending.dtype)
+    total = cost.repulsion * scale * ops.sum(sending)
     if positions.taps > 1:
         sending = ops.sum(ops.reshape(sending, (positions.taps, -1)), axis=0)
     if positions.inputs is positions.outputs:

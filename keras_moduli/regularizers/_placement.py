@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_moduli import _checks
+from keras_moduli import _checks, manifolds
 from keras_moduli.manifolds import Manifold
 
 Tensor = Any
@@ -71,7 +71,7 @@ class FixedPlacement(Placement):
         embedding: ArrayLike | None = None,
         output_embedding: ArrayLike | None = None,
     ) -> None:
-        self.manifold = manifold
+        self.manifold = manifolds.get(manifold)
         self.seed = _checks.seed("seed", seed)
         self.output_seed = _checks.optional(_checks.seed, "output_seed", output_seed)
         self.embedding = _checks.optional(self._check_points, "embedding", embedding)
