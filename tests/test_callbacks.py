@@ -92,6 +92,14 @@ def test_schedule_is_taken_back_when_training_ends():
     still = points(model)
     fit(model, epochs=1)
     assert not np.array_equal(points(model), still)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, schedule, keras.callbacks.LambdaCallback(on_epoch_end=_interrupt))
+    assert (float(neurons.ramp), float(neurons.plasticity)) == (1, 1)
+
+
+def _interrupt(epoch, logs):
+    if epoch == 1:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.skipif(CURRENT != "tensorflow", reason="fit builds first on other backends")
