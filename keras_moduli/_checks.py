@@ -117,6 +117,11 @@ def built_model(value: Any) -> keras.Model:
     return value
 
 
+def has_weights(model: keras.Model | None) -> bool:
+    """Whether there is anything in a model yet; None, of which nobody knows, counts."""
+    return model is None or bool(model.weights)
+
+
 def is_built(model: keras.Model) -> bool:
     """Whether a model has all its weights: also one that has only a `train_step`."""
     parts = model.layers

@@ -54,11 +54,7 @@ def save_compressed(
     """
     _checks.built_model(model)
     _checks.boolean("include_optimizer", include_optimizer)
-    path = _check_path(path)
-    if path.suffix != ".keras":
-        raise ValueError(f"`path` must end in `.keras`. Received: path={str(path)!r}")
-    if not path.parent.is_dir():
-        raise ValueError(f"The folder of `path` must exist. Received: path={str(path)!r}")
+    path = _check_target(path)
     # Beside the target, to take its place in one step: a reader never sees half a file.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         plain, packed = Path(folder, "plain.keras"), Path(folder, "packed.keras")
@@ -79,6 +75,15 @@ def load_compressed(path: str | os.PathLike[str], **arguments: Any) -> keras.Mod
         The model; compiled if the file says how.
     """
     return keras.saving.load_model(_check_path(path), **arguments)
+
+
+def _check_target(path: Any) -> Path:
+    path = _check_path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"`path` must end in `.keras`. Received: path={str(path)!r}")
+    if not path.parent.is_dir():
+        raise ValueError(f"The folder of `path` must exist. Received: path={str(path)!r}")
+    return path
 
 
 def _check_path(path: Any) -> Path:

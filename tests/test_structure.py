@@ -93,6 +93,7 @@ INSIDE = {
     "_lottery",
     "sparse": "_blocks _orders _report _cost _plan _cells _layers _einsum _attention "
     "converters _tree _planner _comparison _convert streaming _stream",
+    "callbacks": "_optimizer _schedule _monitor _swap",
     "report": "_labels _sparsity _geometry",
 }
 

@@ -191,8 +191,8 @@ class Moduli(keras.layers.Wrapper):
         """Rebuilds the layer from what `get_config` returned."""
         if not isinstance(config, dict) or "layer" not in config:
             raise ValueError(
-                "`config` must be what `get_config` of a Moduli returned, with the config "
-                f"of its `layer`. Received: config={config!r}"
+                "`config` must be what `get_config` of a Moduli returned, with the config"
+                f" of its `layer`. Received: config={config!r}"
             )
         return super().from_config(NAMED_BY_0_1_0 | config, custom_objects)
 

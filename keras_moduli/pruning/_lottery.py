@@ -39,13 +39,12 @@ def lottery_ticket(
     It tells what a mask is worth apart from the weights that it was found with. The zeros
     are held while the new model trains, by a constraint on each kernel; a copy that was
     saved and loaded again needs the callback `KeepZeros` for that. Learned positions of
-    neurons are those of the pruned model, as are the weights of frozen layers, and what
-    layers have adapted to; other weights (biases, norms) are fresh.
+    neurons, weights of frozen layers and what layers have adapted to are those of the
+    pruned model; other weights (biases, norms) are fresh.
 
     Args:
-        model: A pruned model: built, and of layers that can be made anew from their
-            `get_config`. The mask is what pruning has marked; where it has marked
-            nothing, as after `set_weights`, all exact zeros are, with a warning.
+        model: A built model. The mask is what pruning has marked; where that is nothing,
+            as after `set_weights`, all exact zeros, with a warning.
         seed: Of the fresh weights, which depend on the initializers of the layers.
         rewind: The weights to start from in place of fresh ones: a model of the same
             architecture, or what its `get_weights()` returned, such as before training.
@@ -56,8 +55,8 @@ def lottery_ticket(
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If it has no zeros, a layer cannot be made anew, or `rewind` has other
-            shapes.
+        ValueError: If it has no zeros or a layer without `get_config`, or `rewind` has
+            other shapes.
 
     Example:
 

@@ -29,22 +29,18 @@ def sparsify(
 
     Recurrent layers, `Dense`, `EinsumDense` and attention, also in `Bidirectional`,
     `TimeDistributed` and `Moduli`, get kernels that hold only the blocks that are not
-    zero, in Sequential and Functional models. Neurons are put in an order that brings
-    connected ones together: along the manifold of their embedding, or by reverse
-    Cuthill–McKee (if scipy is there) without one. What would not be faster, and what is
-    not known exactly, stays as it is; `keras_moduli.sparse.plan(model)` says what and
-    why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most.
-
-    All else is that of the model: operations, what layers share, have adapted to and are
-    set to, states. Both models are called on inputs made up for them, and compared.
+    zero. Neurons are put in an order that brings connected ones together: along the
+    manifold of their embedding, or by reverse Cuthill–McKee (with scipy). What would not
+    be faster or is not known exactly stays as it is; `keras_moduli.sparse.plan(model)`
+    says why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most. All else is
+    as in the model, and both are called on inputs made up for them, and compared.
 
     Args:
         model: A built model, pruned.
         plan: A `SparsePlan` of this model, to be executed as it is. Without one,
             `keras_moduli.sparse.plan` makes it by the other arguments. A pair: `block`.
-        tolerance: How far the outputs of the model, and those of each sparse layer for
-            inputs of order 1, may be from those before, relative to the largest of them
-            if it is above 1.
+        tolerance: How far outputs, of the model and of each sparse layer, may be from
+            those before, relative to the largest of them if it is above 1.
         block: (b, c), blocks of b inputs and c outputs for all layers; None to choose
             for each layer, dense where none is faster.
         batch_size: Number of sequences that the model will be called on at once.
@@ -56,9 +52,8 @@ def sparsify(
 
     Raises:
         TypeError: If an argument is of the wrong type.
-        ValueError: If the model is not built, a layer cannot be made anew from its
-            class and `get_config`, the plan is not one of this model, or outputs differ
-            by more than the tolerance.
+        ValueError: If the model is not built, a layer cannot be made anew, the plan is
+            not one of this model, or outputs differ by more than the tolerance.
 
     Example:
 

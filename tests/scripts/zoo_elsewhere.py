@@ -28,7 +28,11 @@ def compare(member, folder):
 
 def main(folder):
     here = keras.backend.backend()
-    members = [member for member in ARCHITECTURES.values() if here in member.serves]
+    members = [
+        member
+        for member in ARCHITECTURES.values()
+        if here in member.serves and (folder / f"{member.name}.npz").exists()
+    ]
     for member in members:
         compare(member, folder)
     (folder / f"{here}.txt").write_text(" ".join(member.name for member in members))
