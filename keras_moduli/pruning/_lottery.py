@@ -39,8 +39,8 @@ def lottery_ticket(
     It tells what a mask is worth apart from the weights that it was found with. The zeros
     are held while the new model trains, by a constraint on each kernel; a copy that was
     saved and loaded again needs the callback `KeepZeros` for that. Learned positions of
-    neurons, weights of frozen layers and what layers have adapted to are those of the
-    pruned model; other weights (biases, norms) are fresh.
+    neurons, weights of frozen layers and what layers have adapted to are kept; other
+    weights (biases, norms) are fresh.
 
     Args:
         model: A built model. The mask is what pruning has marked; where that is nothing,
@@ -55,23 +55,21 @@ def lottery_ticket(
 
     Raises:
         TypeError: If `model` is not a Keras model.
-        ValueError: If it has no zeros or a layer without `get_config`, or `rewind` has
-            other shapes.
+        ValueError: If it has no zeros, or no `get_config`, or `rewind` other shapes.
 
     Example:
 
     >>> import keras, numpy as np, keras_moduli as km
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    >>> model.set_weights([np.eye(4, 3), np.zeros(3)])
+    >>> model.set_weights([np.where(np.eye(4, 3), 1, -0.0), np.zeros(3)])
     >>> ticket = km.lottery_ticket(model, seed=1)
     >>> km.sparsity(ticket).total.zeros
     9
 
     Source: Frankle and Carbin, "The lottery ticket hypothesis", 2019.
     """
-    seed = _checks.seed("seed", seed)
     masks = _find_masks(model, select)
-    ticket, weights = _make_fresh(model, seed)
+    ticket, weights = _make_fresh(model, _checks.seed("seed", seed))
     if rewind is not None:
         _rewind(ticket, rewind)
     for positions in _geometry.list_embeddings(model):

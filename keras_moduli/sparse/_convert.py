@@ -41,11 +41,10 @@ def sparsify(
             `keras_moduli.sparse.plan` makes it by the other arguments. A pair: `block`.
         tolerance: How far outputs, of the model and of each sparse layer, may be from
             those before, relative to the largest of them if it is above 1.
-        block: (b, c), blocks of b inputs and c outputs for all layers; None to choose
-            for each layer, dense where none is faster.
+        block: (b, c), blocks of b inputs and c outputs; None to choose for each layer.
         batch_size: Number of sequences that the model will be called on at once.
-        exclude: Layers to leave alone: a name, a list of names as the rows of a plan have
-            them, or a function of a layer. What is inside of such a layer is too.
+        exclude: Layers to leave alone, with what is inside of them: a name as rows of a
+            plan have it, a list of names, or a function of a layer.
 
     Returns:
         A new model, not compiled. It shares no weight with `model`.
