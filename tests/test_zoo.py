@@ -17,7 +17,7 @@ import keras_moduli as km
 from tests.backends import CURRENT, OTHERS, installed, run_side_by_side
 from tests.scripts import zoo_elsewhere
 from tests.zoo import ARCHITECTURES
-from tests.zoo.table import BATCH, evaluate
+from tests.zoo.table import BATCH, evaluate, reset_states
 
 C = keras.callbacks
 EPOCHS = 3
@@ -130,6 +130,7 @@ def make_fast(model):
 
 def assert_streams(model, x, wanted):
     """A stream gives at each step, or for all steps so far, what the model gives."""
+    reset_states(model)
     stream = km.sparse.Stream(model, batch_size=len(x))
     steps = [stream.step(x[:, t]) for t in range(x.shape[1])]
     (wanted,) = wanted
