@@ -68,6 +68,15 @@ def pair(name: str, value: Any, example: str) -> tuple[int, int]:
     return first, second
 
 
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """`value` as a shape: a tuple of Python ints that are at least 1."""
+    if not isinstance(value, tuple | list) or not value:
+        raise TypeError(
+            f"`{name}` must be a shape, such as (8, 8). Received: {name}={value!r}"
+        )
+    return tuple(integer(name, size, minimum=1) for size in value)
+
+
 def seed(name: str, value: Any) -> int:
     """`value` as a seed of `numpy.random.RandomState`."""
     value = integer(name, value, minimum=0)

@@ -260,6 +260,15 @@ ROWS = [
         keras.layers.Conv1D(3, 2)])), ValueError, ["more than one time step", "Conv1D"]),
     (lambda: km.save_compressed(keras.Sequential([keras.layers.Dense(1)]), "m.keras"),
         ValueError, ["no weights yet"]),
+    (lambda: km.sparse.BlockLayout.of(None, (4, 4)), TypeError, ["`mask`", "None"]),
+    (lambda: km.sparse.BlockLayout(8, 8, 4, ((0,), (1,))), TypeError, ["`block`", "4"]),
+    (lambda: km.sparse.BlockSparseRNN.from_config({}), ValueError, ["`get_config`"]),
+    (lambda: km.sparse.pack(None, on(8, 8)), TypeError, ["PlanRow"]),
+    (lambda: S.magnitude_masks({1}, (1, 2), 3), TypeError, ["`weights`", "{1}"]),
+    (lambda: S.magnitude_masks([on(3)], [on(2) > 0], 1), ValueError, ["shapes"]),
+    (lambda: S.erdos_renyi_kernel([(8, 8)], -(10**400)), ValueError, ["`density`"]),
+    (lambda: S.erdos_renyi_kernel(8, 0.1), TypeError, ["`shapes`", "8"]),
+    (lambda: km.embedding_optimizer({"a": 1}), TypeError, ["`optimizer`"]),
 ]  # fmt: skip
 
 
@@ -274,3 +283,31 @@ def test_message(call, error, parts):
     for part in parts:
         assert part in str(caught.value)
     assert "keras_moduli._" not in str(caught.value), "no internals in a message"
+
+
+ODD = [None, "", "torus", float("nan"), 10**400, -1, True, [], [1], (1, "a"), {},
+    {"a": 1}, {1}, object(), np.ones(()), np.ones((2, 3)), np.array(["a"]), b"x", 1j, int,
+    range(3), keras.layers.Dense(2), np.ones((3, 2), complex)]  # fmt: skip
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    "call",
+    [M.get, I.get, km.schedules.get, S.structures.get, S.scopes.get, S.scores.get,
+        S.regrowth.get, M.Torus, M.Sphere, M.Product, M.FiniteMetric, I.Gaussian,
+        km.ModuliRegularizer, km.matched_l1, km.layers.NeuronEmbedding,
+        km.layers.ModuliGRU, km.layers.Moduli, km.layers.find_embeddings,
+        km.MagnitudePruning, km.KeepZeros, km.AtFinalSparsity, km.lottery_ticket,
+        km.GeometrySchedule, km.GeometryMonitor, km.NeuronSwap, km.embedding_optimizer,
+        km.geometry, km.sparsity, km.sparsify, km.sparse.plan, km.sparse.Stream,
+        km.sparse.SparsePlan, km.sparse.BlockSparseDense, S.Blocks, S.NofM, S.Timeline,
+        S.erdos_renyi_kernel, S.prunable_variables, km.load_compressed],
+    ids=lambda call: call.__qualname__,
+)  # fmt: skip
+def test_whatever_comes_is_taken_or_refused_in_words(call):
+    """Nothing wrong ends in an error of the inside."""
+    for value in ODD:
+        try:
+            call(value)
+        except (TypeError, ValueError) as error:
+            assert len(str(error)) > 15, (value, error)  # noqa: PT017

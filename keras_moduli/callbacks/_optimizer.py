@@ -36,7 +36,8 @@ def embedding_optimizer(
 
 def _get_optimizer(identifier: Any) -> keras.optimizers.Optimizer:
     is_known = isinstance(identifier, str | dict | keras.optimizers.Optimizer)
-    if not identifier or not is_known:
+    is_config = not isinstance(identifier, dict) or "class_name" in identifier
+    if not identifier or not is_known or not is_config:
         raise TypeError(
             "`optimizer` must be a Keras optimizer or its name, such as 'adam'. "
             f"Received: optimizer={identifier!r}"

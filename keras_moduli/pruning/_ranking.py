@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_moduli import _checks
 from keras_moduli.pruning.structures import Structure, Units, Weights
 
 Array = NDArray[Any]
@@ -28,11 +29,31 @@ def magnitude_masks(
     Returns:
         Boolean arrays of the same shapes: exactly `zeros` entries are false, or fewer if
         every array is down to one weight, or more if more are masked already.
+
+    Raises:
+        TypeError: If `weights` or `masks` are no lists of arrays, or `zeros` no integer.
+        ValueError: If their shapes differ, or `zeros` is negative.
     """
+    zeros = _checks.integer("zeros", zeros, minimum=0)
+    _check_arrays("weights", weights)
+    _check_arrays("masks", masks)
+    if [weight.shape for weight in weights] != [mask.shape for mask in masks]:
+        raise ValueError(
+            "`masks` must have the shapes of `weights`. Received: "
+            f"{[mask.shape for mask in masks]} and {[w.shape for w in weights]}"
+        )
     rows = [np.abs(weight).reshape(1, -1) for weight in weights]
     flat = [mask.reshape(1, -1) for mask in masks]
     pruned = prune_masks(rows, flat, zeros, Weights())
     return [new.reshape(old.shape) for new, old in zip(pruned, masks, strict=True)]
+
+
+def _check_arrays(name: str, value: Any) -> None:
+    is_list = isinstance(value, list | tuple)
+    if not is_list or not all(isinstance(one, np.ndarray) for one in value):
+        raise TypeError(
+            f"`{name}` must be a list of NumPy arrays. Received: {name}={value!r}"
+        )
 
 
 def prune_masks(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
 
 __all__ = [
@@ -194,8 +195,21 @@ def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], density: float) -> lis
         shapes: Shapes of the kernels.
         density: Fraction of weights to keep, in (0, 1].
 
+    Raises:
+        TypeError: If a shape is not one, or `density` is not a number.
+        ValueError: If `density` is not in (0, 1].
+
     Source: Evci et al., "Rigging the lottery", 2020.
     """
+    if not isinstance(shapes, list | tuple):
+        raise TypeError(
+            "`shapes` must be a list of shapes, such as [(8, 8), (8, 2)]. "
+            f"Received: shapes={shapes!r}"
+        )
+    shapes = [_checks.shape("shapes", shape) for shape in shapes]
+    density = _checks.positive("density", density)
+    if density > 1:
+        raise ValueError(f"`density` must be in (0, 1]. Received: density={density!r}")
     sizes = np.array([math.prod(shape) for shape in shapes], np.float64)
     raw = np.array([sum(shape) for shape in shapes]) / sizes
     dense = np.zeros(len(shapes), bool)

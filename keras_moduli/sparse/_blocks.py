@@ -54,7 +54,7 @@ class BlockLayout(Configuration):
         self._set(
             rows=_checks.integer("rows", self.rows, minimum=1),
             columns=_checks.integer("columns", self.columns, minimum=1),
-            block=tuple(_checks.integer("block", n, minimum=1) for n in self.block),
+            block=_checks.pair("block", self.block, "(16, 64)"),
             indices=tuple(tuple(int(i) for i in column) for column in self.indices),
         )
         down, across = self._blocks_of(self.rows, self.columns, self.block)
@@ -84,7 +84,16 @@ class BlockLayout(Configuration):
         Args:
             mask: Boolean matrix (rows, columns).
             block: (b, c).
+
+        Raises:
+            TypeError: If an argument is of the wrong type.
+            ValueError: If `mask` is not a matrix, or `block` not a pair.
         """
+        block = _checks.pair("block", block, "(16, 64)")
+        if not isinstance(mask, np.ndarray) or mask.ndim != 2:
+            raise TypeError(
+                f"`mask` must be a NumPy array (rows, columns). Received: mask={mask!r}"
+            )
         rows, columns = mask.shape
         down, across = cls._blocks_of(rows, columns, block)
         padded = np.zeros((down * block[0], across * block[1]), bool)

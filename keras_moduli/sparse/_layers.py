@@ -215,6 +215,11 @@ class BlockSparseRNN(keras.layers.RNN):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Rebuilds the layer from what `get_config` returned."""
+        if not isinstance(config, dict) or "cell" not in config:
+            raise ValueError(
+                "`config` must be what `get_config` of a BlockSparseRNN returned. "
+                f"Received: config={config!r}"
+            )
         cell = keras.saving.deserialize_keras_object(config["cell"], custom_objects)
         return cls(**(config | {"cell": cell}))
 

@@ -48,14 +48,18 @@ class PlanRow:
     permutation: tuple[int, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        self._set("kernel", tuple(self.kernel))
+        self._set("kernel", _checks.shape("kernel", self.kernel))
         if self.block is None:
             dense = {"layout": None, "permutation": None, "order": AS_IT_IS}
             numbers = {"density": 1.0, "speed": 1.0, "reason": self.reason or _BY_HAND}
             for name, value in (dense | numbers).items():
                 self._set(name, value)
             return
-        self._set("block", tuple(self.block))
+        self._set("block", _checks.pair("block", self.block, "(16, 64), or None"))
+        if not isinstance(self.layout, BlockLayout | None):
+            raise TypeError(
+                f"`layout` must be a BlockLayout or None. Received: {self.layout!r}"
+            )
         if self.layout is None or self.layout.block != self.block:
             held = None if self.layout is None else self.layout.block
             raise ValueError(

@@ -238,10 +238,12 @@ def pack(row: PlanRow, matrix: Array) -> Array:
     """Returns the blocks of a matrix, in the layout of a row.
 
     Raises:
+        TypeError: If `row` is not a row with a layout.
         ValueError: If they do not hold all of it.
     """
+    if not isinstance(row, PlanRow) or row.layout is None:
+        raise TypeError(f"`row` must be a PlanRow with blocks. Received: row={row!r}")
     layout = row.layout
-    assert layout is not None
     blocks = layout.pack(matrix)
     if np.count_nonzero(layout.unpack(blocks)) < np.count_nonzero(matrix):
         raise ValueError(
