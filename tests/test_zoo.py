@@ -188,6 +188,8 @@ def test_the_whole_chain(member, tmp_path):
     assert_same(evaluate(member.deploy(loaded), served), wanted, tolerance=1e-6)
 
     fast = make_fast(deployed)
+    rows = km.sparse.plan(deployed, block=BLOCK).rows
+    assert sum(row.block is not None for row in rows) == member.fast
     assert_same(evaluate(fast, served), wanted)
     again = save_and_load(fast, tmp_path / "fast.keras")
     assert_same_once_compiled(again, served, wanted)

@@ -41,6 +41,7 @@ def unfreeze(model):
     "binary_crossentropy",
     change=unfreeze,
     further={"sparsity": 0.8},
+    fast=2,
 )
 def fine_tuning():
     """Chollet, 2020: the head alone, and then everything."""
@@ -71,6 +72,7 @@ def add_adapters(model):
     next_words,
     "sparse_categorical_crossentropy",
     change=add_adapters,
+    fast=7,
 )
 def lora():
     """Soni and Shah, 2023, after Hu et al., "LoRA", 2021."""
@@ -119,6 +121,7 @@ def make_head(inputs, features):
     patients,
     "binary_crossentropy",
     further={"sparsity": 0.9},
+    fast=3,
 )
 def structured_data():
     """Chollet, 2020: what was learned of the columns is inside of the model."""
@@ -138,6 +141,7 @@ def named_patients():
     "binary_crossentropy",
     trains=("tensorflow",),
     serves=("tensorflow",),
+    fast=3,
 )
 def structured_words():
     """The first one with `StringLookup` and `Hashing` within the model."""

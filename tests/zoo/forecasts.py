@@ -26,6 +26,7 @@ def weather():
     "mse",
     pruning=({"sparsity": 2 / 3, "select": "lstm.*kernel$", "structure": (4, 32)},),
     chain=True,
+    fast=2,
 )
 def weather_forecaster():
     """Attri, Sharma, Takahashi and Shrivastava, 2020, normalized within the model."""
@@ -46,6 +47,7 @@ def weather_forecaster():
     serve=lambda x: x[:BATCH],
     # Keras's gradients of stateful LSTMs and GRUs fail on PyTorch.
     trains=("tensorflow", "jax"),
+    fast=5,
 )
 def stateful_forecaster():
     """Stacked, and each batch goes on where the one before has ended."""
@@ -68,6 +70,7 @@ def waves():
     "examples/timeseries/timeseries_classification_transformer",
     waves,
     "sparse_categorical_crossentropy",
+    fast=10,
 )
 def timeseries_transformer():
     """Ntakouris, 2021: attention within the graph of the model."""

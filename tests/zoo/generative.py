@@ -207,6 +207,7 @@ def compile_both(gan):
     monitor="g_loss",
     deploy=lambda gan: gan.generator,
     serve=lambda x: draw(LATENT),
+    fast=1,
 )
 def gan():
     """Chollet, 2019, after Radford et al., 2015."""
@@ -285,7 +286,12 @@ def reconstruct(vae):
     return keras.Model(vae.encoder.inputs, vae.decoder(mean), name="reconstruction")
 
 
-@architecture("examples/generative/vae", images, deploy=reconstruct)
+@architecture(
+    "examples/generative/vae",
+    images,
+    deploy=reconstruct,
+    fast=3,
+)
 def vae():
     """Chollet, 2020."""
     return VAE(make_encoder(), make_decoder())

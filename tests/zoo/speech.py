@@ -32,6 +32,7 @@ def captchas():
         model.inputs[0], model.get_layer("predictions").output
     ),
     serve=lambda x: x["image"],
+    fast=10,
 )
 def crnn():
     """Nain, 2020: convolutions, then LSTMs along the width, then CTC."""
@@ -61,6 +62,7 @@ def spectrograms():
     spectrograms,
     keras.losses.CTC(),
     pruning=({"sparsity": 0.8, "scope": "layer"},),
+    fast=10,
 )
 def deep_speech():
     """Bensaid and Hamidi, 2021, after Amodei et al., "Deep Speech 2", 2015."""
@@ -89,6 +91,7 @@ def microphones():
     microphones,
     "sparse_categorical_crossentropy",
     pruning=({"sparsity": 0.75, "structure": Blocks((4, 4), balanced=False)},),
+    fast=2,
 )
 def residual_speaker_net():
     """Badhe, 2020: blocks of convolutions in time with shortcuts around them."""

@@ -27,6 +27,8 @@ class Architecture:
         pruning: The arguments of each pruner in its first training.
         monitor: What the callbacks look at.
         chain: Whether it takes one step of time after the other, so that it can stream.
+        fast: How many of its kernels become fast; the others are of convolutions, of
+            embeddings, or smaller than a block.
         deploy: Returns the part of the trained model that is used afterwards.
         serve: Returns what the deployed part takes, of the inputs of the training.
         change: What is done to it, once it is trained and loaded, before it trains on.
@@ -43,6 +45,7 @@ class Architecture:
     pruning: tuple[dict[str, Any], ...] = ({"sparsity": 0.75},)
     monitor: str = "loss"
     chain: bool = False
+    fast: int = 0
     deploy: Callable[[keras.Model], keras.Model] = lambda model: model
     serve: Callable[[Any], Any] = lambda x: x
     change: Callable[[keras.Model], None] | None = None

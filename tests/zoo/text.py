@@ -22,6 +22,7 @@ def reviews():
     reviews,
     "binary_crossentropy",
     pruning=({"sparsity": 0.9},),
+    fast=9,
 )
 def bidirectional_lstm():
     """Chollet, 2020."""
@@ -40,6 +41,7 @@ def bidirectional_lstm():
         {"sparsity": 0.75, "select": "recurrent", "structure": (8, 8)},
         {"sparsity": 0.5, "select": ["embeddings$", "(?<!recurrent_)kernel$"]},
     ),
+    fast=9,
 )
 def masked_bidirectional_gru():
     """Embeddings whose zeros mask the steps after the end of a review."""
@@ -57,6 +59,7 @@ def masked_bidirectional_gru():
     reviews,
     "binary_crossentropy",
     pruning=({"sparsity": 0.75, "scope": "gate"},),
+    fast=5,
 )
 def attention_over_gru():
     """A weighted mean of all states, with weights that a small network learns."""
@@ -114,6 +117,7 @@ class TransformerBlock(layers.Layer):
     reviews,
     "sparse_categorical_crossentropy",
     pruning=({"sparsity": 0.9},),
+    fast=2,
 )
 def transformer():
     """Nandan, 2020: layers of one's own that hold others."""
@@ -143,6 +147,7 @@ def text():
         {"sparsity": 0.5, "select": "(?<!recurrent_)kernel$"},
     ),
     chain=True,
+    fast=3,
 )
 def text_generator():
     """Chollet, 2015."""
@@ -169,6 +174,7 @@ def translations():
     translations,
     "categorical_crossentropy",
     pruning=({"sparsity": 0.8, "scope": "erk"},),
+    fast=5,
 )
 def seq2seq():
     """Chollet, 2017: the states of one LSTM are where the other starts."""
@@ -196,6 +202,7 @@ def sentences():
     "binary_crossentropy",
     trains=("tensorflow",),
     serves=("tensorflow",),
+    fast=2,
 )
 def text_from_scratch():
     """Omernick and Chollet, 2019: from raw strings, with the vocabulary inside."""

@@ -16,6 +16,7 @@ def digits():
     digits,
     "categorical_crossentropy",
     pruning=({"sparsity": 0.9},),
+    fast=1,
 )
 def mnist_convnet():
     """Chollet, 2015, at its full size."""
@@ -38,6 +39,7 @@ def mnist_convnet():
     lambda: (draw_images(32, 32, 3), draw_integers(0, 10)),
     "sparse_categorical_crossentropy",
     pruning=({"sparsity": 0.9},),
+    fast=1,
 )
 def mobile_net_v2():
     """Sandler et al., 2018: the smallest, and of that the blocks that others build on."""
@@ -78,7 +80,12 @@ def contrastive(different, distance):
     return ops.mean(near + different * ops.square(ops.maximum(1 - distance, 0)))
 
 
-@architecture("examples/vision/siamese_contrastive", pairs, contrastive)
+@architecture(
+    "examples/vision/siamese_contrastive",
+    pairs,
+    contrastive,
+    fast=2,
+)
 def siamese():
     """Mehdi, 2021: one network sees both images."""
     image = x = keras.Input((16, 16, 1))
@@ -123,6 +130,7 @@ def next_frame():
     "examples/vision/video_classification",
     lambda: (draw_images(5, 16, 16, 1), draw_integers(0, 5)),
     "sparse_categorical_crossentropy",
+    fast=6,
 )
 def film_classifier():
     """Paul, 2021: each image through one network, what that finds through two GRUs."""
