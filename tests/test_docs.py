@@ -1,5 +1,6 @@
 """The README and the pages are code: they run, and say what the results say."""
 
+import functools
 import inspect
 import re
 
@@ -92,13 +93,19 @@ def public_objects():
                     yield f"{module.__name__}.{name}", value
 
 
+def _find_signed(value):
+    """Python 3.11.2 shows the `__new__` of Keras's layers, which takes anything."""
+    is_plain = inspect.isclass(value) and not hasattr(value, "__signature__")
+    return functools.partial(value.__init__, None) if is_plain else value
+
+
 @pytest.mark.backend_independent
 def test_documented_arguments_are_those_of_the_signature():
     """Also where options come from the fields of a `Cost`."""
     seen = 0
     for name, value in public_objects():
         documented = documented_arguments(value)
-        parameters = inspect.signature(value).parameters
+        parameters = inspect.signature(_find_signed(value)).parameters
         options = Cost.__dataclass_fields__ if "kwargs" in parameters else ()
         seen += len(documented)
         assert set(documented) <= {*parameters, *options}, name
