@@ -10,6 +10,7 @@ import time
 
 import keras
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -17,8 +18,13 @@ CURRENT = keras.backend.backend()
 OTHERS = [name for name in BACKENDS if name != CURRENT]
 
 
-def installed(backend):
-    return importlib.util.find_spec(backend) is not None
+def installed(package):
+    return importlib.util.find_spec(package) is not None
+
+
+def needs(package):
+    """Skips a test where Keras lacks a package without which it cannot do this."""
+    return pytest.mark.skipif(not installed(package), reason=f"Keras needs {package}")
 
 
 def run_on(backend, module, *arguments, ok=True):

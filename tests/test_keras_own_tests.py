@@ -1,8 +1,9 @@
 """Keras's own tests of recurrent layers, with layers of this library in their place.
 
-They are installed with Keras. What they count is adapted: a set of neurons has one
-trainable weight, its positions, two that are not trained, `plasticity` and `ramp`, and
-the loss of kernels that do not learn. All else must be as it is without this library.
+They are installed with Keras from 3.15.1 on. What they count is adapted: a set of neurons
+has one trainable weight, its positions, two that are not trained, `plasticity` and
+`ramp`, and the loss of kernels that do not learn. All else must be as it is without this
+library.
 """
 
 import inspect
@@ -10,16 +11,8 @@ import types
 from unittest import mock
 
 import keras
+import pytest
 from keras.src import testing
-from keras.src.layers.rnn import (
-    bidirectional_test,
-    gru_test,
-    lstm_test,
-    rnn_test,
-    simple_rnn_test,
-    stacked_rnn_cells_test,
-    time_distributed_test,
-)
 
 import keras_moduli as km
 from keras_moduli.layers._recurrent import _Cell
@@ -31,6 +24,21 @@ COUNTED = {
     "expected_num_non_trainable_variables": 2,
     "expected_num_losses": 1,
 }
+
+
+def find_tests(name):
+    module = f"keras.src.layers.rnn.{name}_test"
+    reason = f"Keras {keras.__version__} is installed without its tests"
+    return pytest.importorskip(module, reason=reason)
+
+
+simple_rnn_test = find_tests("simple_rnn")
+gru_test = find_tests("gru")
+lstm_test = find_tests("lstm")
+bidirectional_test = find_tests("bidirectional")
+stacked_rnn_cells_test = find_tests("stacked_rnn_cells")
+rnn_test = find_tests("rnn")
+time_distributed_test = find_tests("time_distributed")
 
 
 def wrap(name):

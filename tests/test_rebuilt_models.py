@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_moduli as km
 from keras_moduli._rebuild import Rebuild, carry_everything
-from tests.backends import CURRENT
+from tests.backends import CURRENT, needs
 
 K = keras.layers
 RNG = np.random.RandomState(0)
@@ -209,6 +209,7 @@ def test_weights_that_a_graph_uses_outside_of_their_layer():
 # -- state that is no weight, and what was set --
 
 
+@needs("tensorflow")  # for a layer that puts numbers into bins
 def test_what_layers_have_adapted_to():
     normal, bins = K.Normalization(), K.Discretization(num_bins=4)
     normal.adapt(100 + X)

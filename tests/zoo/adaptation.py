@@ -121,6 +121,7 @@ def make_head(inputs, features):
     patients,
     "binary_crossentropy",
     further={"sparsity": 0.9},
+    needs="tensorflow",
     fast=3,
 )
 def structured_data():
@@ -141,6 +142,7 @@ def named_patients():
     "binary_crossentropy",
     trains=("tensorflow",),
     serves=("tensorflow",),
+    needs="tensorflow",
     fast=3,
 )
 def structured_words():

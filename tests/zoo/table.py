@@ -35,6 +35,7 @@ class Architecture:
         further: The arguments of the pruner of that, or None to hold the zeros.
         trains: The backends on which Keras can train it at all.
         serves: Those on which Keras can call it.
+        needs: A package without which Keras cannot build it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Architecture:
     further: dict[str, Any] | None = None
     trains: tuple[str, ...] = BACKENDS
     serves: tuple[str, ...] = BACKENDS
+    needs: str = "keras"
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

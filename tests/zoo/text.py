@@ -202,6 +202,7 @@ def sentences():
     "binary_crossentropy",
     trains=("tensorflow",),
     serves=("tensorflow",),
+    needs="tensorflow",
     fast=2,
 )
 def text_from_scratch():
