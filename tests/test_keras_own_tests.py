@@ -12,7 +12,21 @@ from unittest import mock
 
 import keras
 import pytest
+
+pytest.importorskip(
+    "keras.src.layers.rnn.rnn_test",
+    reason=f"Keras {keras.__version__} is installed without its tests",
+)
 from keras.src import testing
+from keras.src.layers.rnn import (
+    bidirectional_test,
+    gru_test,
+    lstm_test,
+    rnn_test,
+    simple_rnn_test,
+    stacked_rnn_cells_test,
+    time_distributed_test,
+)
 
 import keras_moduli as km
 from keras_moduli.layers._recurrent import _Cell
@@ -24,21 +38,6 @@ COUNTED = {
     "expected_num_non_trainable_variables": 2,
     "expected_num_losses": 1,
 }
-
-
-def find_tests(name):
-    module = f"keras.src.layers.rnn.{name}_test"
-    reason = f"Keras {keras.__version__} is installed without its tests"
-    return pytest.importorskip(module, reason=reason)
-
-
-simple_rnn_test = find_tests("simple_rnn")
-gru_test = find_tests("gru")
-lstm_test = find_tests("lstm")
-bidirectional_test = find_tests("bidirectional")
-stacked_rnn_cells_test = find_tests("stacked_rnn_cells")
-rnn_test = find_tests("rnn")
-time_distributed_test = find_tests("time_distributed")
 
 
 def wrap(name):

@@ -223,9 +223,9 @@ def prune_blocks(model):
 
 @pytest.mark.backend_independent
 def test_fast_models_are_the_same_on_the_other_backends(tmp_path):
-    for member in ARCHITECTURES.values():
-        if CURRENT not in member.serves or not installed(member.needs):
-            continue
+    members = [m for m in ARCHITECTURES.values() if installed(m.needs)]
+    members = [m for m in members if CURRENT in m.serves]
+    for member in members:
         model, x = member.deploy(member.build()), member.serve(member.data()[0])
         prune_blocks(model)
         wanted = evaluate(model, x)
@@ -237,5 +237,4 @@ def test_fast_models_are_the_same_on_the_other_backends(tmp_path):
     run_side_by_side(others, zoo_elsewhere.__name__, tmp_path)
     for name in others:
         seen = (tmp_path / f"{name}.txt").read_text().split()
-        both = [m for m in ARCHITECTURES.values() if {name, CURRENT} <= {*m.serves}]
-        assert seen == [member.name for member in both]
+        assert seen == [member.name for member in members if name in member.serves]
