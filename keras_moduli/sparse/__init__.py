@@ -4,7 +4,7 @@ from keras_moduli.sparse._attention import (
     BlockSparseGroupQueryAttention,
     BlockSparseMultiHeadAttention,
 )
-from keras_moduli.sparse._blocks import BlockLayout
+from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._cells import (
     BlockSparseGRUCell,
     BlockSparseLSTMCell,

@@ -6,7 +6,7 @@ import keras
 
 from keras_moduli import _keras_private
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import BlockLayout, get_layout
+from keras_moduli.connectivity._layout import BlockLayout, get_layout
 from keras_moduli.sparse._einsum import BlockSparseEinsumDense
 
 

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import (
+from keras_moduli.connectivity._layout import (
     BlockLayout,
     get_layout,
     revive,

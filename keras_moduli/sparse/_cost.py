@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from keras_moduli.sparse._blocks import BlockLayout
+from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._orders import AS_IT_IS, Permutation
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_moduli._registry import PACKAGE
-from keras_moduli.sparse._blocks import BlockLayout, get_layout
+from keras_moduli.connectivity._layout import BlockLayout, get_layout
 
 Tensor = Any
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from keras_moduli import _checks
-from keras_moduli.sparse._blocks import BlockLayout
+from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._orders import AS_IT_IS
 from keras_moduli.sparse._report import format_rows
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_moduli.sparse._blocks import BlockLayout
+from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._cells import Cell
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN

@@ -117,6 +117,13 @@ class BlockLayout(Configuration):
         """Weights of the blocks over those of the matrix."""
         return float(np.prod(self.shape)) / (self.rows * self.columns)
 
+    def repeat(self, gates: int) -> Self:
+        """Returns the layout of equal kernels beside each other."""
+        if gates == 1:
+            return self
+        columns = gates * self.columns
+        return type(self)(self.rows, columns, self.block, gates * self.indices)
+
     def pack(self, matrix: Array) -> Array:
         """Returns the weights (J, c, K·b) of a matrix (rows, columns)."""
         down, across = self._blocks_of(self.rows, self.columns, self.block)

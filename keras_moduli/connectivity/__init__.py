@@ -1,0 +1,24 @@
+"""Connectivity: which blocks a kernel has before there are weights."""
+
+from keras_moduli.connectivity._base import (
+    Balanced,
+    Connectivity,
+    get,
+    names,
+    register,
+)
+from keras_moduli.connectivity._kernel import BlockKernel, find_kernel
+from keras_moduli.connectivity._layout import BlockLayout
+from keras_moduli.connectivity._rules import FromMask
+
+__all__ = [
+    "Balanced",
+    "BlockKernel",
+    "BlockLayout",
+    "Connectivity",
+    "FromMask",
+    "find_kernel",
+    "get",
+    "names",
+    "register",
+]
