@@ -1,6 +1,6 @@
 """All that differs between backends, beyond what `keras.ops` hides.
 
-The only file that knows which backend runs, or imports one.
+The only package that knows which backend runs, or imports one.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,22 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 from keras import ops
+
+from keras_moduli._backend._loops import is_known_to_be_one, name_product, run_steps
+from keras_moduli._backend._products import (
+    locate_blocks,
+    multiply_blocks,
+    multiply_vector,
+)
+
+__all__ = [
+    "is_known_to_be_one",
+    "locate_blocks",
+    "multiply_blocks",
+    "multiply_vector",
+    "name_product",
+    "run_steps",
+]
 
 Tensor = Any
 T = TypeVar("T")

@@ -11,6 +11,17 @@ from keras_moduli.layers._recurrent import (
     ModuliSimpleRNN,
     ModuliSimpleRNNCell,
 )
+from keras_moduli.layers._sparse_cells import (
+    SparseGRUCell,
+    SparseLSTMCell,
+    SparseSimpleRNNCell,
+)
+from keras_moduli.layers._sparse_dense import SparseDense
+from keras_moduli.layers._sparse_recurrent import (
+    SparseGRU,
+    SparseLSTM,
+    SparseSimpleRNN,
+)
 from keras_moduli.layers._wrapper import Moduli
 
 __all__ = [
@@ -24,5 +35,12 @@ __all__ = [
     "ModuliSimpleRNN",
     "ModuliSimpleRNNCell",
     "NeuronEmbedding",
+    "SparseDense",
+    "SparseGRU",
+    "SparseGRUCell",
+    "SparseLSTM",
+    "SparseLSTMCell",
+    "SparseSimpleRNN",
+    "SparseSimpleRNNCell",
     "find_embeddings",
 ]

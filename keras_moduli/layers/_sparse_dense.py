@@ -1,0 +1,74 @@
+"""A dense layer that is sparse from the first step."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_moduli._registry import PACKAGE
+from keras_moduli.layers._block_weights import add_blocks, multiply_rows
+from keras_moduli.layers._sparse_cells import get_connectivity
+
+Tensor = Any
+Variable = Any
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class SparseDense(keras.layers.Dense):
+    """`keras.layers.Dense` that is sparse from the first step.
+
+    Args:
+        units: Number of outputs.
+        *args: Those of `keras.layers.Dense`.
+        connectivity: Of the kernel.
+        **kwargs: Those of `keras.layers.Dense`.
+    """
+
+    def __init__(
+        self, units: int, *args: Any, connectivity: Any, **kwargs: Any
+    ) -> None:
+        if kwargs.get("lora_rank"):
+            raise ValueError(
+                "LoRA adds a dense kernel, which a SparseDense does not have. Leave "
+                f"`lora_rank` out. Received: lora_rank={kwargs['lora_rank']}"
+            )
+        super().__init__(units, *args, **kwargs)
+        self.connectivity = get_connectivity("connectivity", connectivity)
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> Variable:
+        """Adds blocks where Keras's layer adds its kernel."""
+        if args or kwargs.get("name") != "kernel":
+            return super().add_weight(*args, **kwargs)
+        weights, self.kernel_indices = add_blocks(
+            super().add_weight, self.connectivity, **kwargs
+        )
+        return weights
+
+    def call(self, inputs: Tensor, training: Any = None) -> Tensor:
+        """Returns activation(inputs @ kernel + bias)."""
+        inputs = ops.cast(inputs, self.compute_dtype)
+        y = multiply_rows(inputs, self.kernel, self.kernel_indices)
+        if self.bias is not None:
+            y = y + self.bias
+        return y if self.activation is None else self.activation(y)
+
+    def enable_lora(self, *args: Any, **kwargs: Any) -> None:
+        """Raises: there is no dense kernel to add to."""
+        raise ValueError("A SparseDense has no dense kernel for LoRA to add to.")
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        """Raises: blocks are not quantized."""
+        raise NotImplementedError("A SparseDense cannot be quantized.")
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves blocks, where they are, and the bias."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads blocks, where they are, and the bias."""
+        keras.layers.Layer.load_own_variables(self, store)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments as plain Python values."""
+        serialize = keras.saving.serialize_keras_object
+        return {**super().get_config(), "connectivity": serialize(self.connectivity)}

@@ -1,0 +1,217 @@
+"""Recurrent layers that are sparse from the first step."""
+
+import inspect
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moduli import _backend
+from keras_moduli._registry import PACKAGE
+from keras_moduli.connectivity._layout import to_columns, to_rows
+from keras_moduli.layers._sparse_cells import (
+    SparseCell,
+    SparseGRUCell,
+    SparseLSTMCell,
+    SparseSimpleRNNCell,
+)
+
+Tensor = Any
+
+# Of Keras's recurrent layers; all other arguments are the cell's.
+_LAYER_ARGUMENTS = (
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "unroll",
+    "zero_output_for_mask",
+    "activity_regularizer",
+    "name",
+    "autocast",
+)
+_SHARED = ("dtype", "trainable")
+# Up to so many features, XLA multiplies inputs faster inside the loop than before it.
+
+
+class SparseRNN(keras.layers.RNN):
+    """What recurrent layers with a sparse cell have in common.
+
+    Args:
+        units: Number of neurons.
+        *args: Those of Keras's cell.
+        connectivity: Of the recurrent kernel.
+        input_connectivity: Of the kernel of the inputs; None for a dense one.
+        order: Permutation of the neurons: the k-th inside, in whose order the blocks are,
+            is neuron `order[k]` outside, in outputs and states. None for none.
+        **kwargs: Those of Keras's cell and layer.
+    """
+
+    cell_class: ClassVar[type[SparseCell]]
+    cell: Any
+
+    def __init__(
+        self,
+        units: int,
+        *args: Any,
+        connectivity: Any,
+        input_connectivity: Any = None,
+        order: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        of_layer = {k: kwargs.pop(k) for k in _LAYER_ARGUMENTS if k in kwargs}
+        shared = {k: kwargs.pop(k) for k in _SHARED if k in kwargs}
+        kwargs.pop("use_cudnn", None)  # there is no such kernel: as Keras's "auto"
+        cell = self.cell_class(
+            units,
+            *args,
+            connectivity=connectivity,
+            input_connectivity=input_connectivity,
+            name=kwargs.pop("cell_name", "cell"),
+            **kwargs,
+            **shared,
+        )
+        super().__init__(cell, **of_layer, **shared)
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+        self.order = None if order is None else [int(i) for i in order]
+        if self.order is not None and sorted(self.order) != list(range(units)):
+            raise ValueError(
+                f"`order` must be a permutation of {units} neurons. "
+                f"Received {len(self.order)} entries"
+            )
+
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+    ) -> Any:
+        """Returns what `keras.layers.RNN` returns."""
+        if initial_state is not None:
+            initial_state = keras.tree.map_structure(self._sort, initial_state)
+        outputs = super().call(sequences, initial_state, mask=mask, training=training)
+        return keras.tree.map_structure(self.unsort, outputs)
+
+    def inner_loop(
+        self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
+    ) -> Any:
+        """Runs the loop over time, with the batch in columns."""
+        batch = sequences.shape[0]
+        states = [to_columns(s, batch) for s in keras.tree.flatten(initial_state)]
+        mask = mask[0] if isinstance(mask, list | tuple) else mask
+        step = self.cell.make_step(batch, states[0], training)
+        inputs = to_steps(self.cell.project(sequences, training), batch)
+        output, outputs, states = _backend.run_steps(
+            step,
+            inputs,
+            states,
+            mask=None if mask is None else _mask_steps(mask, batch),
+            zero_output=self.zero_output_for_mask,
+            go_backwards=self.go_backwards,
+            all_outputs=self.return_sequences,
+            unroll=self.unroll,
+        )
+        rows = [to_rows(state, batch) for state in states]
+        return to_rows(output, batch), from_steps(outputs, batch), rows
+
+    def _sort(self, x: Tensor) -> Tensor:
+        return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
+
+    def unsort(self, x: Tensor) -> Tensor:
+        """Returns neurons along the last axis in the order that callers know."""
+        if self.order is None:
+            return x
+        return ops.take(x, np.argsort(self.order), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments as plain Python values."""
+        config = super().get_config()
+        del config["cell"]
+        cell = self.cell.get_config()
+        del cell["name"]
+        regularizer = keras.regularizers.serialize(self.activity_regularizer)
+        order = {} if self.order is None else {"order": self.order}
+        return {**cell, **config, "activity_regularizer": regularizer, **order}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """Rebuilds the layer from what `get_config` returned."""
+        with keras.saving.custom_object_scope(custom_objects or {}):
+            return cls(**config)
+
+
+def to_steps(x: Tensor, batch: Any) -> Tensor:
+    """Returns sequences (batch, time, n) as columns of each step (time, n, batch)."""
+    is_one = _backend.is_known_to_be_one(batch)
+    return x[0] if is_one else ops.transpose(x, (1, 2, 0))
+
+
+def from_steps(x: Tensor, batch: Any) -> Tensor:
+    """Returns the inverse of `to_steps`."""
+    is_one = _backend.is_known_to_be_one(batch)
+    return x[None] if is_one else ops.transpose(x, (2, 0, 1))
+
+
+def _mask_steps(mask: Tensor, batch: Any) -> Tensor:
+    mask = ops.cast(mask, "bool")
+    if _backend.is_known_to_be_one(batch):
+        return ops.transpose(mask)  # (time, 1)
+    return ops.transpose(mask)[:, None, :]
+
+
+def _delegate(name: str) -> property:
+    return property(lambda layer: getattr(layer.cell, name))
+
+
+def has_cell(cell: type[SparseCell]) -> Any:
+    """Returns a class decorator: layers of a cell have its arguments as attributes."""
+
+    def decorate(cls: Any) -> Any:
+        cls.cell_class = cell
+        for base in (SparseCell, cell.__mro__[2]):
+            for name, argument in inspect.signature(base.__init__).parameters.items():
+                is_named = argument.kind in (argument.POSITIONAL_OR_KEYWORD,
+                                             argument.KEYWORD_ONLY)
+                if is_named and name not in ("self", "seed"):
+                    setattr(cls, name, _delegate(name))
+        return cls
+
+    return decorate
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+@has_cell(SparseSimpleRNNCell)
+class SparseSimpleRNN(SparseRNN):
+    """`keras.layers.SimpleRNN` that is sparse from the first step.
+
+    Args:
+        units: Number of neurons.
+        connectivity: Of the recurrent kernel.
+        **kwargs: Those of `keras.layers.SimpleRNN`.
+    """
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+@has_cell(SparseGRUCell)
+class SparseGRU(SparseRNN):
+    """`keras.layers.GRU` that is sparse from the first step.
+
+    Args:
+        units: Number of neurons.
+        connectivity: Of the recurrent kernel.
+        **kwargs: Those of `keras.layers.GRU`.
+    """
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+@has_cell(SparseLSTMCell)
+class SparseLSTM(SparseRNN):
+    """`keras.layers.LSTM` that is sparse from the first step.
+
+    Args:
+        units: Number of neurons.
+        connectivity: Of the recurrent kernel.
+        **kwargs: Those of `keras.layers.LSTM`.
+    """
