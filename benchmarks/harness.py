@@ -122,15 +122,9 @@ def _in_process(backend: str, threads: int) -> list[Row]:
 
 def connect(units: int, fan_in: int, block: Iterable[int]) -> Any:
     """The connectivity of a recurrent kernel, so many connections a neuron."""
-    import numpy as np
-
     import keras_moduli as km
 
-    (b, c), rng = tuple(block), np.random.RandomState(0)
-    turn = rng.permutation(units // b)
-    each = np.resize(turn, (units // c, fan_in // b))
-    layout = km.connectivity.BlockLayout(units, units, (b, c), tuple(map(tuple, each)))
-    return km.connectivity.FromMask(layout)
+    return km.connectivity.SmallWorld("torus", density=fan_in / units, block=tuple(block))
 
 
 def interleaved(

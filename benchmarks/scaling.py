@@ -7,7 +7,8 @@ each size in a process of its own. `peak GiB` is what it has taken at most beyon
 what the backend takes by itself, which is found by training a layer of 16 units first.
 `dense kernel GiB` is arithmetic: 4 bytes for each of units² weights, of which training by
 Adam holds four, with the gradient and two moments. A dense layer is measured up to the
-size whose four fit `--memory`. Draws `--picture`.
+size whose four fit `--memory`. Draws `--picture`, where what is dashed is not measured:
+seconds that grow with the square, and the memory of those four.
 """
 
 import math
@@ -157,6 +158,7 @@ def draw_panel(panel: Any, rows: list[Row], column: str) -> None:
     panel.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
     panel.set_xlabel("neurons", fontsize=9)
     panel.tick_params(axis="y", labelsize=8)
+    panel.yaxis.set_major_formatter("{x:g}")
     panel.spines[["top", "right"]].set_visible(False)
     labels = []
     for backend, color in COLORS.items():
@@ -172,26 +174,33 @@ def draw_panel(panel: Any, rows: list[Row], column: str) -> None:
                 name = NAMES[backend]
                 label = name if layer == "sparse" else f"{name}, dense"
                 labels.append((points[-1], label, style))
+                if layer == "dense" and column == "step s":
+                    (units, seconds), last = points[-1], sizes[-1]
+                    grown = [(units, seconds), (last, seconds * (last / units) ** 2)]
+                    panel.plot(*zip(*grown, strict=True), ls="--", **style)
     if column == "peak GiB":
         memory = [COPIES * 4 * size**2 / 2**30 for size in sizes]
         style = {"color": INK, "alpha": 1, "lw": 1.2}
         panel.plot(sizes, memory, ls="--", zorder=0, **style)
-        labels.append(((sizes[-1], memory[-1]), "dense kernel,\nby arithmetic", style))
+        labels.append(((sizes[-1], memory[-1]), "dense,\nby arithmetic", style))
     place_labels(panel, labels)
 
 
 def place_labels(panel: Any, labels: list[Any]) -> None:
-    """Names lines at their right ends, apart from each other."""
+    """Names lines at their ends, apart from each other."""
     low, high = (math.log10(limit) for limit in panel.get_ylim())
+    last = max(x for (x, _), _, _ in labels)
     placed: dict[float, float] = {}
     for (x, y), text, style in sorted(labels, key=lambda label: label[0]):
-        height = max(math.log10(y), placed.get(x, low) + 0.05 * (high - low))
+        height = math.log10(y) + (0.0 if x == last else 0.05 * (high - low))
+        height = max(height, placed.get(x, low) + 0.05 * (high - low))
         placed[x] = height
         panel.annotate(
             text,
             (x, 10**height),
-            (6, 0),
+            (6 if x == last else -6, 0),
             textcoords="offset points",
+            ha="left" if x == last else "right",
             va="center",
             color=style["color"],
             alpha=min(1.0, style["alpha"] + 0.3),
