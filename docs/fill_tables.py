@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results"
+NOTHING = "Not measured yet."
 # Of training speed: what a row of the table is of, and its columns in their order.
 KEYS = ("backend", "cell", "units", "fan in")
 CONTESTANTS = (
@@ -168,7 +169,7 @@ def tabulate_largest(name: str) -> str:
 def tabulate(rows: list[dict[str, str]]) -> str:
     """Makes a table of rows of results without what they share."""
     if not rows:
-        return "Not measured yet."
+        return NOTHING
     columns = [c for c in rows[0] if c not in ("command", "machine", "versions")]
     lines = [[format_number(row[column]) for column in columns] for row in rows]
     return write_measured(columns, lines, rows)
@@ -178,6 +179,8 @@ def write_measured(
     head: list[str], lines: list[list[str]], rows: list[dict[str, str]]
 ) -> str:
     """Writes a table, and where, with what and how its rows were measured."""
+    if not rows:
+        return NOTHING
     return f"{write_table(head, lines)}\n\n{write_origin(rows)}"
 
 
