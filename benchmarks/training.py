@@ -126,7 +126,7 @@ def sparselab_clock(units: int, fan_in: int, steps: int) -> Clock:
 
     def forward(x: Any) -> Any:
         projected = inputs(x)
-        h = torch.zeros(len(x), units)
+        h = x.new_zeros(len(x), units)
         for t in range(TIME):
             h = torch.tanh(projected[:, t] + recurrent(h))
         return h
