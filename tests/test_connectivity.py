@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import itertools
+import re
 
 import keras
 import numpy as np
@@ -138,8 +139,32 @@ def test_a_mask_is_saved_with_its_layout():
     assert both.connect(8, 8, gates=2) == both.layout
 
 
-# What this version makes; the same on each backend, since the file runs on all.
-HASHES = {}
+# Of the layouts that these rules made first, on each of the three backends.
+HASHES = {
+    "euclidean": "0ea91a87",
+    "euclidean, small world": "a9b23751",
+    "circle": "25a92ce6",
+    "circle, small world": "5499b1a8",
+    "torus": "fed61727",
+    "torus, small world": "fc954f9a",
+    "klein": "6c22c399",
+    "klein, small world": "68f0b9a9",
+    "mobius": "5b2e1cfe",
+    "mobius, small world": "49c24bce",
+    "sphere": "33c637f9",
+    "sphere, small world": "280befa0",
+    "projective": "47fea981",
+    "projective, small world": "8f49196c",
+    "so3": "65111650",
+    "so3, small world": "b97e30a2",
+    "ball": "f1571419",
+    "ball, small world": "a5eaea29",
+    "product": "d88b82a9",
+    "product, small world": "bb577339",
+    "random": "79b29338",
+    "banded": "0e21f405",
+    "permuted": "829c2bc8",
+}
 
 
 def rules_with_hashes():
@@ -388,7 +413,7 @@ RECURRENT_ERRORS = [
 
 @pytest.mark.parametrize(("make", "kernel", "parts"), ERRORS)
 def test_errors_say_what_to_type(make, kernel, parts):
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
         make().connect(*kernel)
     for part in parts:
         assert part in str(error.value)
@@ -396,7 +421,7 @@ def test_errors_say_what_to_type(make, kernel, parts):
 
 @pytest.mark.parametrize(("rule", "units", "parts"), RECURRENT_ERRORS)
 def test_too_few_blocks_for_neurons_to_reach_each_other(rule, units, parts):
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
         rule.connect(units, units, recurrent=True)
     for part in parts:
         assert part in str(error.value)

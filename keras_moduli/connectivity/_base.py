@@ -46,8 +46,8 @@ class Balanced(Connectivity):
     to each other. To write your own, make a frozen dataclass of it, with these fields,
     and define `rank`:
 
-    >>> import dataclasses, numpy as np, keras_moduli as km
-    >>> @km.connectivity.register("upwards")
+    >>> import dataclasses, keras, numpy as np, keras_moduli as km
+    >>> @keras.saving.register_keras_serializable("docs")
     ... @dataclasses.dataclass(frozen=True)
     ... class Upwards(km.connectivity.Balanced):
     ...     density: float

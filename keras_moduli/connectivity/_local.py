@@ -1,5 +1,6 @@
 """Connections between what is near, by the geometry of the neurons."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from keras_moduli.connectivity._layout import revive
 Array = NDArray[Any]
 
 _MOST_OF_A_BLOCK = 64  # neurons among which its center is sought
-_PAIRS_AT_ONCE = 2**20
+_SIZES = (2**12, 2**16, 2**20)
+_PAIRS_AT_ONCE = _SIZES[-1]
 _MOST_TRIES = 16
 
 
@@ -174,10 +176,18 @@ def _find_centers(manifold: manifolds.Manifold, points: Array, size: int) -> Arr
 
 
 def _measure(manifold: manifolds.Manifold, x: Array, y: Array) -> Array:
+    x, y = np.broadcast_arrays(x, y)
+    shape, pairs = x.shape[:-1], math.prod(x.shape[:-1])
+    # JAX compiles for each size: so there are few of them.
+    size = next((size for size in _SIZES if size >= pairs), pairs)
+    x, y = (
+        np.resize(points.reshape(pairs, -1), (size, points.shape[-1]))
+        for points in (x, y)
+    )
     measured = _backend.compute_outside_of_trace(
         lambda: _backend.compute_in_float64(manifold.compute_squared_distance, x, y)
     )
-    return measured.astype(np.float32)
+    return measured[:pairs].astype(np.float32).reshape(shape)
 
 
 def _in_parts(function: Callable[[Array], Array], array: Array, pairs: int) -> Array:

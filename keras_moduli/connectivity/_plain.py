@@ -32,7 +32,7 @@ class Random(Balanced):
 
     >>> import keras_moduli as km
     >>> km.connectivity.Random(0.5, (4, 4), seed=1).connect(16, 8).indices
-    ((1, 2), (0, 3))
+    ((1, 3), (0, 2))
     """
 
     density: float
