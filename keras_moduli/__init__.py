@@ -3,8 +3,9 @@
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
 `connectivity` says which blocks a kernel has from the start, `penalties` and
 `regularizers` make kernels pay and `layers` learn positions, `schedules` and `pruning`
-remove what does not pay, `sparse` makes what is left fast, `report` shows what it is, `callbacks` move the geometry while a model trains, and `compression` makes
-small files of what is sparse.
+remove what does not pay, `sparse` makes what is left fast, `report` shows what it is,
+`callbacks` move the geometry while a model trains, and `compression` makes small files
+of what is sparse.
 """
 
 from keras_moduli import (

@@ -18,8 +18,10 @@ from keras_moduli._backend._products import (
     multiply_blocks,
     multiply_vector,
 )
+from keras_moduli._backend._recurrence import Recurrence
 
 __all__ = [
+    "Recurrence",
     "compute_in_float64",
     "is_known_to_be_one",
     "locate_blocks",
@@ -111,6 +113,16 @@ def multiplies_rows() -> bool:
     XLA moves whole blocks as fast as it copies, and turns a matrix around slowly.
     """
     return keras.backend.backend() != "torch"
+
+
+# Few features are multiplied faster inside the loop than what comes of them, as many as
+# all gates have neurons, is written and read.
+_FEW_FEATURES = 64
+
+
+def multiplies_in_loop(features: int) -> bool:
+    """Whether inputs of so many features are multiplied inside a loop over time."""
+    return multiplies_rows() and features <= _FEW_FEATURES
 
 
 def gather_blocks(x: Tensor, layout: Any) -> Tensor:

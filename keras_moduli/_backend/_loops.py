@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli._backend import _recurrence
+
 Tensor = Any
 States = list[Tensor]
 
@@ -26,8 +28,9 @@ def run_steps(
 
     Args:
         step: Returns the next states, of the inputs of one step and states; the first of
-            them is the output.
-        inputs: (time, ...), or None-free lists of them.
+            them is the output. Its attribute `recurrence`, if it has one, says that it
+            is a plain one.
+        inputs: (time, ...).
         states: The first states.
         mask: Of booleans (time, ...) that broadcast with states: where False, a step
             leaves the states, and the output, as they were. None for all.
@@ -40,6 +43,7 @@ def run_steps(
         The last output, all outputs (time, ...) or those of the last step alone, and the
         last states.
     """
+    recurrence: Any = getattr(step, "recurrence", None)
     if go_backwards:
         inputs = ops.flip(inputs, axis=0)
         mask = None if mask is None else ops.flip(mask, axis=0)
@@ -47,7 +51,11 @@ def run_steps(
         # The output is carried along: it is not the state if the first steps are masked.
         states, step = [*states, ops.zeros_like(states[0])], _hold(step, zero_output)
     backend = keras.backend.backend()
-    if backend == "torch" or unroll:
+    is_plain = backend == "torch" and recurrence is not None and mask is None
+    if is_plain and _recurrence.takes(recurrence, states[0]):
+        outputs, last = _recurrence.run(recurrence, inputs, states[0], all_outputs)
+        states = [last]
+    elif backend == "torch" or unroll:
         outputs, states = _run_in_python(step, inputs, mask, states, all_outputs)
     elif backend == "jax":
         outputs, states = _run_in_jax(step, inputs, mask, states, all_outputs)

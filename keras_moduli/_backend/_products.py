@@ -80,7 +80,7 @@ def multiply_vector(x: Tensor, operand: Tensor, sites: Sites) -> Tensor:
     """Returns the product with one vector (rows · b,), of weights turned (J, K·b, c)."""
     across, width, c = operand.shape
     if keras.backend.backend() == "torch":
-        inputs = _spread(sites.indices, x.shape[0] // sites.rows)
+        inputs = spread(sites.indices, x.shape[0] // sites.rows)
         return (x[inputs.view(across, 1, width)] @ operand).view(-1)
     blocks = ops.reshape(x, (sites.rows, -1))
     gathered = ops.reshape(ops.take(blocks, sites.indices, axis=0), (across, 1, width))
@@ -166,7 +166,7 @@ def _multiply_in_tensorflow(x: Tensor, weights: Tensor, sites: Sites) -> Tensor:
     return multiply(tf.convert_to_tensor(x), tf.convert_to_tensor(weights))
 
 
-def _spread(indices: Tensor, height: int) -> Tensor:
+def spread(indices: Tensor, height: int) -> Tensor:
     """Returns the indices (J, K·b) of the inputs of blocks, in PyTorch."""
     import torch
 
@@ -184,7 +184,7 @@ def gather_torch(x: Tensor, indices: Tensor, width: int) -> Tensor:
 
 def scatter_torch(of_inputs: Tensor, indices: Tensor, rows: int) -> Tensor:
     """Returns the sums over blocks (J, K·b, batch) of the same row, as columns."""
-    across, width, batch = of_inputs.shape
+    width, batch = of_inputs.shape[1:]
     height = width // indices.shape[1]
     sums = of_inputs.new_zeros(rows, height * batch)
     sums.index_add_(0, indices.reshape(-1), of_inputs.view(-1, height * batch))

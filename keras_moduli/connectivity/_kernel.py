@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 

@@ -101,10 +101,11 @@ class BlockProduct:
         """Returns columns (columns, batch) or a vector, of (rows, batch) or a vector."""
         if self.excess:
             x = ops.pad(x, ((0, self.excess), *[(0, 0)] * (len(x.shape) - 1)))
-        multiply = (
-            _backend.multiply_vector if self.is_vector else _backend.multiply_blocks
-        )
-        y = _backend.name_product(multiply(x, self.operand, self.sites))
+        if self.is_vector:
+            y = _backend.multiply_vector(x, self.operand, self.sites)
+        else:
+            y = _backend.multiply_blocks(x, self.operand, self.sites)
+        y = _backend.name_product(y)
         return y if y.shape[0] == self.columns else y[: self.columns]
 
 

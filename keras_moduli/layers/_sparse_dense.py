@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_moduli._registry import PACKAGE
 from keras_moduli.layers._block_weights import add_blocks, multiply_rows
-from keras_moduli.layers._sparse_cells import get_connectivity
+from keras_moduli.layers._sparse_cell import get_connectivity
 
 Tensor = Any
 Variable = Any
@@ -24,9 +24,7 @@ class SparseDense(keras.layers.Dense):
         **kwargs: Those of `keras.layers.Dense`.
     """
 
-    def __init__(
-        self, units: int, *args: Any, connectivity: Any, **kwargs: Any
-    ) -> None:
+    def __init__(self, units: int, *args: Any, connectivity: Any, **kwargs: Any) -> None:
         if kwargs.get("lora_rank"):
             raise ValueError(
                 "LoRA adds a dense kernel, which a SparseDense does not have. Leave "

@@ -10,8 +10,8 @@ from keras import ops
 from keras_moduli import _backend
 from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity._layout import to_columns, to_rows
+from keras_moduli.layers._sparse_cell import SparseCell
 from keras_moduli.layers._sparse_cells import (
-    SparseCell,
     SparseGRUCell,
     SparseLSTMCell,
     SparseSimpleRNNCell,
@@ -32,7 +32,6 @@ _LAYER_ARGUMENTS = (
     "autocast",
 )
 _SHARED = ("dtype", "trainable")
-_FEW_FEATURES = 64
 
 
 class SparseRNN(keras.layers.RNN):
@@ -103,9 +102,12 @@ class SparseRNN(keras.layers.RNN):
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         step = self.cell.make_step(batch, states[0], training)
         sequences = self.cell.drop_inputs(sequences, training)
-        if self._projects_in_loop(sequences):
+        is_plain = not isinstance(sequences, list) and self.cell.kernel_indices is None
+        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1]):
             step = _project_first(self.cell.make_projection(batch), step)
             inputs = to_steps(sequences, batch)
+        elif is_plain and not _backend.is_known_to_be_one(batch):
+            inputs = self.cell.project_steps(sequences)
         else:
             inputs = to_steps(self.cell.project(sequences), batch)
         output, outputs, states = _backend.run_steps(
@@ -120,19 +122,6 @@ class SparseRNN(keras.layers.RNN):
         )
         rows = [to_rows(state, batch) for state in states]
         return to_rows(output, batch), from_steps(outputs, batch), rows
-
-    def _projects_in_loop(self, sequences: Any) -> bool:
-        """Whether inputs are multiplied inside the loop.
-
-        Few features are multiplied faster there than what comes of them, as many as all
-        gates have neurons, is written and read.
-        """
-        is_plain = not isinstance(sequences, list) and self.cell.kernel_indices is None
-        return (
-            is_plain
-            and _backend.multiplies_rows()
-            and sequences.shape[-1] <= _FEW_FEATURES
-        )
 
     def _sort(self, x: Tensor) -> Tensor:
         return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
@@ -193,9 +182,12 @@ def has_cell(cell: type[SparseCell]) -> Any:
     def decorate(cls: Any) -> Any:
         cls.cell_class = cell
         for base in (SparseCell, cell.__mro__[2]):
-            for name, argument in inspect.signature(base.__init__).parameters.items():
-                is_named = argument.kind in (argument.POSITIONAL_OR_KEYWORD,
-                                             argument.KEYWORD_ONLY)
+            parameters = inspect.signature(base).parameters
+            for name, argument in parameters.items():
+                is_named = argument.kind in (
+                    argument.POSITIONAL_OR_KEYWORD,
+                    argument.KEYWORD_ONLY,
+                )
                 if is_named and name not in ("self", "seed"):
                     setattr(cls, name, _delegate(name))
         return cls

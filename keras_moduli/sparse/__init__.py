@@ -1,10 +1,10 @@
 """Turning a pruned model into a faster one."""
 
+from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._attention import (
     BlockSparseGroupQueryAttention,
     BlockSparseMultiHeadAttention,
 )
-from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._cells import (
     BlockSparseGRUCell,
     BlockSparseLSTMCell,

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import keras
 
-from keras_moduli.layers import ModuliGRU, ModuliGRUCell
 from keras_moduli.connectivity._layout import BlockLayout
+from keras_moduli.layers import ModuliGRU, ModuliGRUCell
 from keras_moduli.sparse._cells import BlockSparseGRUCell, Cell
 from keras_moduli.sparse.converters._base import Array, Kind, register_converter
 from keras_moduli.sparse.converters._recurrent import RecurrentConverter
