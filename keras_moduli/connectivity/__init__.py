@@ -7,7 +7,12 @@ from keras_moduli.connectivity._base import (
     names,
     register,
 )
-from keras_moduli.connectivity._kernel import BlockKernel, find_kernel
+from keras_moduli.connectivity._constraint import adapt_constraint
+from keras_moduli.connectivity._kernel import (
+    BlockKernel,
+    find_kernel,
+    get_dense_shape,
+)
 from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.connectivity._rules import FromMask
 
@@ -17,8 +22,10 @@ __all__ = [
     "BlockLayout",
     "Connectivity",
     "FromMask",
+    "adapt_constraint",
     "find_kernel",
     "get",
+    "get_dense_shape",
     "names",
     "register",
 ]

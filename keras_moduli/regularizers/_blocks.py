@@ -1,0 +1,207 @@
+"""The penalty of a kernel of which only blocks exist, from these alone."""
+
+import math
+from typing import Any, final
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from keras_moduli import penalties
+from keras_moduli.connectivity import BlockKernel
+from keras_moduli.regularizers._base import DistancePenalty
+from keras_moduli.regularizers._cost import Cost, KernelLayout
+from keras_moduli.regularizers._evaluation import are_many, compute_scale, repel
+from keras_moduli.regularizers._moduli import ModuliRegularizer
+from keras_moduli.regularizers._placement import Positions
+from keras_moduli.regularizers._rows import map_rows
+
+Tensor = Any
+Array = NDArray[np.float64]
+
+
+@final
+class BlockPenalty(DistancePenalty):
+    """What the connections that exist cost: as that of the dense kernel, 0 elsewhere.
+
+    Where blocks lie is read in each step, so that they may move. `"mean"` is over all
+    entries of the dense kernel. `permute_seed` permutes the coefficients of the blocks,
+    those of all gates alike.
+
+    Args:
+        regularizer: The penalty of the dense kernel.
+        kernel: What is known of the blocks.
+
+    Raises:
+        ValueError: If the dense kernel does not fit the arguments of the regularizer, or
+            these want more than blocks.
+    """
+
+    def __init__(self, regularizer: ModuliRegularizer, kernel: BlockKernel) -> None:
+        self.regularizer = regularizer
+        self.kernel = kernel
+        self.cost = regularizer.cost
+        self.placement = regularizer.placement
+        self.beside = regularizer.beside
+        if self.cost.communicability:
+            raise ValueError(
+                "`communicability=True` needs paths through the whole network, and so its"
+                " dense kernel, of which only blocks exist here. Leave it out."
+            )
+        self._dense = regularizer.layout(kernel.shape)
+        if not self.placement.embeddings:
+            self._locate()  # raises if there are fewer points, or more
+
+    def penalty(self, kernel: Tensor) -> Tensor:
+        """Returns the penalty by distance alone, of blocks (J, c, K·b)."""
+        self._check(kernel.shape)
+        positions = self._locate()
+        dtype = keras.backend.result_type(kernel.dtype, "float32")
+        # Half precision can hold neither positions nor a sum over a kernel.
+        weights = self.kernel.cut(ops.cast(kernel, dtype))
+        scale = compute_scale(self.cost, self._dense, positions, dtype)
+        x, y = self._gather(positions, dtype)
+        if self._is_large() and not positions.learned:
+            attraction = _attract_by_columns(self.cost, weights, x, y, scale)
+        else:
+            costs = self._price(x, y)
+            attraction = scale * penalties.penalty(weights, costs, self.cost.power)
+        if not self.cost.repulsion:
+            return attraction
+        strengths = self._sum_strengths(ops.stop_gradient(weights))
+        return attraction + repel(self.cost, self._dense, positions, strengths)
+
+    def layout(self, shape: tuple[int, ...]) -> KernelLayout:
+        """Returns how the dense kernel flattens to (inputs, gates, outputs)."""
+        self._check(shape)
+        return self._dense
+
+    def positions(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Returns where the input and output neurons are."""
+        self._check(shape)
+        return self.regularizer.positions(self.kernel.shape)
+
+    def coefficients(self, shape: tuple[int, ...]) -> Array:
+        """Returns what each weight costs per |w|^power, unscaled, (J, c, K·b)."""
+        self._check(shape)
+        costs = self._price(*self._gather(self._locate(), "float32"))
+        return np.array(ops.convert_to_numpy(costs))
+
+    def distances(self, shape: tuple[int, ...]) -> Array:
+        """Returns the geodesic distance that each weight spans, (J, c, K·b)."""
+        self._check(shape)
+        x, y = self._gather(self._locate(), "float32")
+        return np.sqrt(ops.convert_to_numpy(_compute_squares(self.cost, x, y)))
+
+    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+        """Returns the values, which are one for each weight."""
+        self._check(shape)
+        return values
+
+    def get_config(self) -> dict[str, Any]:
+        """A penalty of blocks belongs to them; `regularizer` is what can be saved."""
+        raise ValueError(
+            "The penalty of a kernel of blocks belongs to that kernel and is part of no "
+            "config. Serialize its `regularizer`, or the layer."
+        )
+
+    def __repr__(self) -> str:
+        return f"BlockPenalty({self.regularizer!r})"
+
+    def _check(self, shape: Any) -> None:
+        expected = tuple(self.kernel.weights.shape)
+        if tuple(shape) != expected:
+            raise ValueError(
+                f"The penalty is that of {self.kernel.weights.path!r}, whose blocks have "
+                f"the shape {expected}. Received: shape={tuple(shape)}"
+            )
+
+    def _is_large(self) -> bool:
+        across, c, width = self.kernel.weights.shape
+        is_permuted = self.cost.permute_seed is not None
+        return not is_permuted and are_many(KernelLayout(across * c, 1, width))
+
+    def _locate(self) -> Positions:
+        layout = self._dense
+        return self.placement.positions(layout.inputs, layout.outputs)
+
+    def _gather(self, positions: Positions, dtype: str) -> tuple[Tensor, Tensor]:
+        """Returns the points of inputs (J, K·b, D) and of outputs (J, c, D)."""
+        across, c, _ = self.kernel.weights.shape
+        x = ops.convert_to_tensor(positions.inputs, dtype)
+        y = ops.convert_to_tensor(positions.outputs, dtype)
+        if excess := -self.kernel.rows % self.kernel.block[0]:
+            x = ops.pad(x, ((0, excess), (0, 0)))
+        outputs = np.arange(across * c).reshape(across, c) % self._dense.outputs
+        x = ops.take(x, self.kernel.locate_inputs(), axis=0)
+        return x, ops.take(y, outputs.astype("int32"), axis=0)
+
+    def _price(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns what each weight costs: f(d), permuted in the control."""
+        costs = self.cost.inhibitor(_compute_squares(self.cost, x, y))
+        if self.cost.permute_seed is None:
+            return costs
+        gates = math.gcd(self._dense.gates, costs.shape[0])
+        gated = ops.reshape(costs, (gates, -1))
+        random = np.random.RandomState(self.cost.permute_seed)
+        drawn = random.permutation(gated.shape[1]).astype("int32")
+        return ops.reshape(ops.take(gated, drawn, axis=1), costs.shape)
+
+    def _sum_strengths(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns Σ |w|^ℓ of each input and of each output."""
+        rows, gates, outputs = self._dense
+        powers = ops.power(ops.abs(weights), self.cost.power)
+        sent = ops.reshape(ops.sum(powers, axis=1), (-1,))
+        inputs = ops.reshape(self.kernel.locate_inputs(), (-1,))
+        filled = rows + -rows % self.kernel.block[0]
+        sending = ops.segment_sum(sent, inputs, num_segments=filled)[:rows]
+        received = ops.reshape(ops.sum(powers, axis=2), (-1,))[: gates * outputs]
+        return sending, ops.sum(ops.reshape(received, (gates, outputs)), axis=0)
+
+
+def charge_blocks(kernel: BlockKernel) -> None:
+    """Makes a kernel of blocks pay by distance, if that is how its weight is regularized.
+
+    What Keras regularizes each weight by for itself, as L1 and L2, stays as it is.
+
+    Args:
+        kernel: Of which the weights have the regularizer that the user gave.
+
+    Raises:
+        ValueError: If blocks cannot tell what the regularizer wants to know.
+    """
+    regularizer = kernel.weights.regularizer
+    if isinstance(regularizer, ModuliRegularizer):
+        kernel.weights.regularizer = BlockPenalty(regularizer, kernel)
+    if isinstance(regularizer, keras.regularizers.OrthogonalRegularizer):
+        raise ValueError(
+            "OrthogonalRegularizer needs a dense kernel, of which only blocks exist here."
+            " Expected one of each weight for itself, such as 'l1' or 'l2', or a "
+            "ModuliRegularizer."
+        )
+
+
+def _compute_squares(cost: Cost, x: Tensor, y: Tensor) -> Tensor:
+    """Returns the squared distance that each weight spans, (J, c, K·b)."""
+    return cost.manifold.squared_distance(x[:, None, :, :], y[:, :, None, :])
+
+
+def _attract_by_columns(
+    cost: Cost, weights: Tensor, x: Tensor, y: Tensor, scale: Tensor
+) -> Tensor:
+    """Returns scale · Σ c·|w|^ℓ, differentiable by w, a few columns of blocks at a time.
+
+    As of large dense kernels: Σ w·slope/ℓ, of which the gradient is held once.
+    """
+
+    def compute_slopes(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        costs = cost.inhibitor(_compute_squares(cost, x, y))
+        return scale * penalties.slope(weights, costs, cost.power)
+
+    across, c, width = weights.shape
+    slope = map_rows(compute_slopes, (weights, x, y), c * width)
+    total = ops.sum(weights * ops.reshape(slope, (-1, c, width))[:across])
+    if cost.power > 1:
+        total = total - (1.0 - 1.0 / cost.power) * ops.stop_gradient(total)
+    return total
