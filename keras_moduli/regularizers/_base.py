@@ -92,7 +92,7 @@ class DistancePenalty(keras.regularizers.Regularizer, abc.ABC):
         """
 
     @abc.abstractmethod
-    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+    def spread(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Returns values of connections as one for each weight.
 
         Args:

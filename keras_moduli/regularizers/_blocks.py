@@ -94,7 +94,7 @@ class BlockPenalty(DistancePenalty):
         x, y = self._gather(self._locate(), "float32")
         return np.sqrt(ops.convert_to_numpy(_compute_squares(self.cost, x, y)))
 
-    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+    def spread(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Returns the values, which are one for each weight."""
         self._check(shape)
         return values

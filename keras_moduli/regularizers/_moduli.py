@@ -178,7 +178,7 @@ class ModuliRegularizer(DistancePenalty):
         squares = compute_squares(self.cost, positions, "float32")
         return np.sqrt(ops.convert_to_numpy(squares))
 
-    def spread(self, values: Array, shape: tuple[int, ...]) -> Array:
+    def spread(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         """Returns values (inputs, outputs) of each gate, in the shape of the kernel."""
         layout = self.layout(shape)
         return np.broadcast_to(values[:, None, :], layout).reshape(tuple(shape))
