@@ -1,5 +1,7 @@
 """Whatever looks at kernels, on kernels of which only blocks exist."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,15 @@ import keras_moduli as km
 from keras_moduli import _backend
 from keras_moduli.connectivity import BlockLayout, FromMask, find_kernel
 from keras_moduli.pruning._masks import find_masks
-from keras_moduli.regularizers import _evaluation, find_regularizer
+from keras_moduli.regularizers import (
+    BlockPenalty,
+    Cost,
+    ModuliRegularizer,
+    Placement,
+    Positions,
+    _evaluation,
+    find_regularizer,
+)
 from keras_moduli.sparse.converters._base import list_matrices
 from tests.backends import gradient
 from tests.cases import MANIFOLDS
@@ -124,6 +134,92 @@ def test_each_weight_has_the_coefficient_and_the_distance_of_its_entry(name):
     ):
         np.testing.assert_array_equal(found, expected)
     assert penalty.layout(shape) == regularizer.layout(kernel.shape)
+
+
+class Given(Placement):
+    """Points that are learned, as tensors."""
+
+    embeddings = ()
+
+    def __init__(self, inputs, outputs=None):
+        self.square = outputs is None
+        self.inputs, self.outputs = inputs, inputs if self.square else outputs
+
+    def positions(self, inputs, outputs):
+        return Positions(self.inputs, self.outputs, learned=True, ramp=0.5)
+
+    def assign(self, points):
+        raise NotImplementedError
+
+    def get_config(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("square", {"manifold": "sphere"}),
+        ("rectangular", {"power": 2}),
+        ("gates unlike", {"gates": 3, "reduction": "mean"}),
+        ("sticks out of both", {"manifold": "torus"}),
+    ],
+)
+def test_learned_positions_feel_blocks_as_they_feel_the_dense_kernel(name, options):
+    """The penalty with its dispersion, and the gradients of weights and points."""
+    layout, gates = LAYOUTS[name]
+    kernel = find_kernel(build(layout, gates))
+    cost = Cost(**{"manifold": "euclidean", "inhibitor": "diffusion", "strength": 0.1,
+                   "dispersion": 3.0, **options})  # fmt: skip
+    sizes = layout.rows, layout.columns // gates
+    square = sizes[0] == sizes[1]
+    points = [
+        cost.manifold.sample(n, seed).astype("float32") for seed, n in enumerate(sizes)
+    ]
+
+    def evaluate(of_blocks, weights, *points):
+        dense = ModuliRegularizer.of(cost, Given(*points[: 1 if square else 2]))
+        return (BlockPenalty(dense, kernel) if of_blocks else dense).penalty(weights)
+
+    results = []
+    for of_blocks in (False, True):
+        weights = to_numpy(kernel.weights) if of_blocks else kernel.to_matrix()
+        function = functools.partial(evaluate, of_blocks)
+        value = to_numpy(function(ops.convert_to_tensor(weights), *points))
+        by_weights, *by_points = gradient(function, weights, *points)
+        if not of_blocks:
+            by_weights = kernel.layout.pack(by_weights)
+        results.append([value, by_weights, *by_points])
+    for dense, blocks in zip(*results, strict=True):
+        atol = 1e-5 * np.abs(dense).max()
+        np.testing.assert_allclose(blocks, dense, rtol=1e-4, atol=atol)
+    assert np.abs(results[0][2]).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["Dense", "SimpleRNN", "LSTM"])
+def test_layers_of_blocks_learn_geometry_as_dense_ones_do(kind):
+    gates, shape = (4 if kind == "LSTM" else 1), (5, N)
+    rule = FromMask(draw_layout())
+    sparse = getattr(km.layers, f"Sparse{kind}")(N, connectivity=rule)
+    dense = getattr(keras.layers, kind)(N)
+    models = [
+        keras.Sequential([keras.Input(shape), km.layers.Moduli(layer, "torus")])
+        for layer in (sparse, dense)
+    ]
+    for old, new in zip(*(list_kernels(layer) for layer in (sparse, dense)), strict=True):
+        kernel = find_kernel(old)
+        new.assign(kernel.to_matrix() if kernel else old)
+    losses = [sorted(float(to_numpy(loss)) for loss in m.losses) for m in models]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    sets = [{e.embedding.shape[0] for e in km.layers.find_embeddings(m)} for m in models]
+    assert sets == [{N}, {N}]
+    assert find_kernel(list_kernels(sparse)[-1]).gates == gates
+
+
+def list_kernels(layer):
+    """The kernels of a layer, dense or not, in Keras's order."""
+    cell = getattr(layer, "cell", layer)
+    names = [name for name in ("kernel", "recurrent_kernel") if hasattr(cell, name)]
+    return [getattr(cell, name) for name in names]
 
 
 def test_the_penalty_follows_blocks_that_move():
