@@ -285,7 +285,18 @@ def test_a_layer_keeps_the_regularizer_that_the_user_gave():
 def test_elementwise_regularizers_cost_what_they_cost_in_the_dense_kernel():
     weight = build(draw_layout(), kernel_regularizer=keras.regularizers.L1L2(0.1, 0.2))
     dense = keras.regularizers.L1L2(0.1, 0.2)(find_kernel(weight).to_matrix())
-    assert float(weight.regularizer(weight)) == pytest.approx(float(dense), rel=1e-5)
+    found = float(to_numpy(weight.regularizer(weight)))
+    assert found == pytest.approx(float(dense), rel=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_matched_l1_costs_as_much_on_equal_weights(reduction):
+    regularizer = km.ModuliRegularizer("torus", reduction=reduction)
+    weight = build(draw_layout(), kernel_regularizer=regularizer)
+    weight.assign(np.full(weight.shape, -0.5))
+    control = km.matched_l1(find_regularizer(weight), weight.shape)
+    costs = [float(to_numpy(r(weight.value))) for r in (control, weight.regularizer)]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-5)
 
 
 @pytest.mark.parametrize(

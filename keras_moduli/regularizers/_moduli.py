@@ -46,6 +46,10 @@ class ModuliRegularizer(DistancePenalty):
     that they need little more memory than L1; with `permute_seed` or `communicability`
     all coefficients are held at once.
 
+    Of a kernel of which only blocks exist, as those of `SparseDense` and its like, the
+    connections that exist pay what they would pay in the dense kernel, `"mean"` over all
+    entries of that. `permute_seed` permutes the coefficients of the blocks.
+
     Args:
         manifold: M: a name such as `"torus"`, or a `keras_moduli.manifolds.Manifold`.
         inhibitor: f: a name such as `"dog"`, or a `keras_moduli.inhibitors.Inhibitor`.
