@@ -8,7 +8,6 @@ import pytest
 from keras import ops
 
 import keras_moduli as km
-from keras_moduli import _backend
 from keras_moduli.connectivity import BlockLayout, FromMask, find_kernel
 from keras_moduli.pruning._masks import find_masks
 from keras_moduli.regularizers import (
@@ -17,7 +16,6 @@ from keras_moduli.regularizers import (
     ModuliRegularizer,
     Placement,
     Positions,
-    _evaluation,
     find_regularizer,
 )
 from keras_moduli.sparse.converters._base import list_matrices
@@ -99,15 +97,6 @@ def test_blocks_cost_what_they_cost_in_the_dense_kernel(name):
     weight, regularizer = make_penalty(name)
     kernel = find_kernel(weight)
     check_cost(weight.regularizer, to_numpy(weight.value), regularizer, kernel)
-
-
-@pytest.mark.parametrize("name", ["torus", "cubed, mean", "sticks out", "gates unlike"])
-def test_large_ones_are_priced_a_few_columns_at_a_time(name, monkeypatch):
-    weight, regularizer = make_penalty(name)
-    kernel, blocks = find_kernel(weight), to_numpy(weight.value)
-    monkeypatch.setattr(_evaluation, "MOST_PAIRS", blocks.size - 1)
-    monkeypatch.setattr(_backend, "count_pairs_of_a_block", lambda: 120)
-    check_cost(weight.regularizer, blocks, regularizer, kernel)
 
 
 def check_cost(penalty, blocks, regularizer, kernel):

@@ -12,10 +12,9 @@ from keras_moduli import penalties
 from keras_moduli.connectivity import BlockKernel
 from keras_moduli.regularizers._base import DistancePenalty
 from keras_moduli.regularizers._cost import Cost, KernelLayout
-from keras_moduli.regularizers._evaluation import are_many, compute_scale, repel
+from keras_moduli.regularizers._evaluation import compute_scale, repel
 from keras_moduli.regularizers._moduli import ModuliRegularizer
 from keras_moduli.regularizers._placement import Positions
-from keras_moduli.regularizers._rows import map_rows
 
 Tensor = Any
 Array = NDArray[np.float64]
@@ -75,11 +74,8 @@ class BlockPenalty(DistancePenalty):
         weights = self.kernel.cut(ops.cast(kernel, dtype))
         scale = compute_scale(self.cost, self._dense, positions, dtype)
         x, y = self._gather(positions, dtype)
-        if self._is_large() and not positions.learned:
-            attraction = _attract_by_columns(self.cost, weights, x, y, scale)
-        else:
-            costs = self._price(x, y)
-            attraction = scale * penalties.penalty(weights, costs, self.cost.power)
+        costs = self._price(x, y)
+        attraction = scale * penalties.penalty(weights, costs, self.cost.power)
         if not self.cost.repulsion:
             return attraction
         strengths = self._sum_strengths(ops.stop_gradient(weights))
@@ -130,25 +126,20 @@ class BlockPenalty(DistancePenalty):
                 f"the shape {expected}. Received: shape={tuple(shape)}"
             )
 
-    def _is_large(self) -> bool:
-        across, c, width = self.kernel.weights.shape
-        is_permuted = self.cost.permute_seed is not None
-        return not is_permuted and are_many(KernelLayout(across * c, 1, width))
-
     def _locate(self) -> Positions:
         layout = self._dense
         return self.placement.positions(layout.inputs, layout.outputs)
 
     def _gather(self, positions: Positions, dtype: str) -> tuple[Tensor, Tensor]:
-        """Returns the points of inputs (J, K·b, D) and of outputs (J, c, D)."""
+        """Returns the points of inputs (J, D, K·b) and of outputs (J, D, c)."""
         across, c, _ = self.kernel.weights.shape
         x = ops.convert_to_tensor(positions.inputs, dtype)
         y = ops.convert_to_tensor(positions.outputs, dtype)
         if excess := -self.kernel.rows % self.kernel.block[0]:
             x = ops.pad(x, ((0, excess), (0, 0)))
         outputs = np.arange(across * c).reshape(across, c) % self._dense.outputs
-        x = ops.take(x, self.kernel.locate_inputs(), axis=0)
-        return x, ops.take(y, outputs.astype("int32"), axis=0)
+        inputs = self.kernel.locate_inputs()
+        return _take(x, inputs), _take(y, outputs.astype("int32"))
 
     def _price(self, x: Tensor, y: Tensor) -> Tensor:
         """Returns what each weight costs: f(d), permuted in the control."""
@@ -195,26 +186,17 @@ def charge_blocks(kernel: BlockKernel) -> None:
         )
 
 
+def _take(points: Tensor, indices: Tensor) -> Tensor:
+    """Returns the coordinates (J, D, …) of points (n, D), by indices (J, …).
+
+    Each by itself, and in a row: so XLA computes with vectors of them.
+    """
+    size = points.shape[1]
+    coordinates = ops.unstack(points, num=size, axis=1)
+    return ops.stack([ops.take(each, indices) for each in coordinates], axis=1)
+
+
 def _compute_squares(cost: Cost, x: Tensor, y: Tensor) -> Tensor:
     """Returns the squared distance that each weight spans, (J, c, K·b)."""
+    x, y = ops.moveaxis(x, 1, -1), ops.moveaxis(y, 1, -1)
     return cost.manifold.squared_distance(x[:, None, :, :], y[:, :, None, :])
-
-
-def _attract_by_columns(
-    cost: Cost, weights: Tensor, x: Tensor, y: Tensor, scale: Tensor
-) -> Tensor:
-    """Returns scale · Σ c·|w|^ℓ, differentiable by w, a few columns of blocks at a time.
-
-    As of large dense kernels: Σ w·slope/ℓ, of which the gradient is held once.
-    """
-
-    def compute_slopes(weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        costs = cost.inhibitor(_compute_squares(cost, x, y))
-        return scale * penalties.slope(weights, costs, cost.power)
-
-    across, c, width = weights.shape
-    slope = map_rows(compute_slopes, (weights, x, y), c * width)
-    total = ops.sum(weights * ops.reshape(slope, (-1, c, width))[:across])
-    if cost.power > 1:
-        total = total - (1.0 - 1.0 / cost.power) * ops.stop_gradient(total)
-    return total
