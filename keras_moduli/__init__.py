@@ -1,15 +1,16 @@
 """Sparse recurrent networks for Keras 3, by geometry.
 
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
-`penalties` and `regularizers` make kernels pay and `layers` learn positions, `schedules`
-and `pruning` remove what does not pay, `sparse` makes what is left fast, `report` shows
-what it is, `callbacks` move the geometry while a model trains, and `compression` makes
+`connectivity` says which blocks a kernel has from the start, `penalties` and
+`regularizers` make kernels pay and `layers` learn positions, `schedules` and `pruning`
+remove what does not pay, `sparse` makes what is left fast, `report` shows what it is, `callbacks` move the geometry while a model trains, and `compression` makes
 small files of what is sparse.
 """
 
 from keras_moduli import (
     callbacks,
     compression,
+    connectivity,
     inhibitors,
     layers,
     manifolds,
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "compression",
+    "connectivity",
     "embedding_optimizer",
     "geometry",
     "inhibitors",

@@ -178,6 +178,24 @@ SCORES = {
     "geometric": km.pruning.scores.Geometric(),
 }
 
+C = km.connectivity
+# Each makes the rule of a density and a block, for 64 neurons that reach themselves.
+CONNECTIVITIES = {
+    "local": lambda density, block: C.Local("torus", density, block),
+    "local on a sphere": lambda density, block: C.Local("sphere", density, block, 2),
+    "local on a graph": lambda density, block: C.Local(
+        M.FiniteMetric.from_graph(np.eye(64, k=1)), density, block
+    ),
+    "small world": lambda density, block: C.SmallWorld("torus", density, block),
+    "all random": lambda density, block: C.SmallWorld("circle", density, block, 1, 3),
+    "random": lambda density, block: C.Random(density, block, 5),
+    "banded": lambda density, block: C.Banded(density, block),
+    "permuted": lambda density, block: C.Permuted(C.Local("torus", density, block)),
+    "permuted twice": lambda density, block: C.Permuted(
+        C.Permuted(C.Banded(density, block)), 7
+    ),
+}
+
 L, K = km.layers, keras.layers
 FEATURES = 3
 # Layers that take sequences (batch, 6, FEATURES); each is made anew for each test.

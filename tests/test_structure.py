@@ -11,6 +11,7 @@ import pytest
 
 import keras_moduli as km
 from keras_moduli import inhibitors, pruning, schedules
+from keras_moduli.connectivity._base import _registry as connectivity_registry
 from keras_moduli.manifolds._base import _registry as manifolds_registry
 from tests import cases
 
@@ -94,7 +95,8 @@ INSIDE = {
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
     "_lottery",
-    "connectivity": "_layout _base _rules _kernel _constraint",
+    "connectivity": "_layout _grid _assignment _islands _base _local _plain _given "
+    "_kernel _constraint",
     "sparse": "_orders _report _cost _plan _cells _layers _einsum _attention "
     "converters _tree _planner _comparison _convert streaming _stream",
     "callbacks": "_optimizer _schedule _monitor _swap",
@@ -199,6 +201,10 @@ def test_every_registered_object_has_a_case():
     rows = {
         manifolds_registry: {type(case.manifold) for case in cases.MANIFOLDS.values()},
         inhibitors._registry: {type(row[0]) for row in cases.INHIBITORS.values()},
+        connectivity_registry: {
+            km.connectivity.FromMask,
+            *(type(make(0.5, (4, 4))) for make in cases.CONNECTIVITIES.values()),
+        },
         schedules._registry: {type(row[0]) for row in cases.SCHEDULES.values()},
         pruning.regrowth._registry: {type(row) for row in cases.REGROWTHS},
         pruning.structures._registry: {type(row[0]) for row in cases.STRUCTURES.values()},

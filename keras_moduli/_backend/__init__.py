@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli._backend._loops import is_known_to_be_one, name_product, run_steps
+from keras_moduli._backend._precision import compute_in_float64
 from keras_moduli._backend._products import (
     locate_blocks,
     multiply_blocks,
@@ -19,6 +20,7 @@ from keras_moduli._backend._products import (
 )
 
 __all__ = [
+    "compute_in_float64",
     "is_known_to_be_one",
     "locate_blocks",
     "multiply_blocks",

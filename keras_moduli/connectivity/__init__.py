@@ -8,20 +8,27 @@ from keras_moduli.connectivity._base import (
     register,
 )
 from keras_moduli.connectivity._constraint import adapt_constraint
+from keras_moduli.connectivity._given import FromMask, Permuted
 from keras_moduli.connectivity._kernel import (
     BlockKernel,
     find_kernel,
     get_dense_shape,
 )
 from keras_moduli.connectivity._layout import BlockLayout
-from keras_moduli.connectivity._rules import FromMask
+from keras_moduli.connectivity._local import Local, SmallWorld
+from keras_moduli.connectivity._plain import Banded, Random
 
 __all__ = [
     "Balanced",
+    "Banded",
     "BlockKernel",
     "BlockLayout",
     "Connectivity",
     "FromMask",
+    "Local",
+    "Permuted",
+    "Random",
+    "SmallWorld",
     "adapt_constraint",
     "find_kernel",
     "get",

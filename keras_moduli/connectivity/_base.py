@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
+from keras_moduli.connectivity._assignment import fill
+from keras_moduli.connectivity._grid import Grid
+from keras_moduli.connectivity._islands import join_islands
 from keras_moduli.connectivity._layout import BlockLayout
 
 Array = NDArray[Any]
@@ -37,18 +40,40 @@ class Connectivity(Configuration, abc.ABC):
 class Balanced(Connectivity):
     """Equally many blocks in each column, and in each row as nearly as can be.
 
-    To write your own, make a frozen dataclass of it, with these fields, and define
-    `rank`.
+    Rows of blocks are used equally often where the number of blocks divides by that of
+    rows, and differ by one at most where it does not. If the inputs are the neurons
+    themselves, all blocks of the diagonal are there, and from each neuron a path leads
+    to each other. To write your own, make a frozen dataclass of it, with these fields,
+    and define `rank`:
+
+    >>> import dataclasses, keras, numpy as np, keras_moduli as km
+    >>> @keras.saving.register_keras_serializable("docs")
+    ... @dataclasses.dataclass(frozen=True)
+    ... class Upwards(km.connectivity.Balanced):
+    ...     density: float
+    ...     block: tuple[int, int] = (16, 64)
+    ...     def rank(self, rows, units, recurrent):
+    ...         down, across = rows // self.block[0], units // self.block[1]
+    ...         return (np.arange(down)[:, None] / down - np.arange(across) / across) % 1
+    >>> Upwards(0.5, (8, 8)).connect(32, 32, recurrent=True).indices
+    ((0, 1), (1, 2), (2, 3), (0, 3))
 
     Attributes:
-        density: Fraction of the kernel that is there, in (0, 1].
-        block: (b, c): blocks of b inputs and c outputs.
-        seed: What is random comes from `numpy.random.RandomState(seed)`.
+        density: Fraction of the kernel that is there, in (0, 1]: a whole number of
+            blocks in each column.
+        block: (b, c): blocks of b inputs and c outputs, which divide the kernel.
     """
 
     density: float
     block: tuple[int, int]
-    seed: int
+
+    def __post_init__(self) -> None:
+        density = _checks.positive("density", self.density)
+        if density > 1:
+            raise ValueError(
+                f"`density` must be in (0, 1]. Received: density={self.density!r}"
+            )
+        self._set(density=density, block=_checks.pair("block", self.block, "(16, 64)"))
 
     @abc.abstractmethod
     def rank(self, rows: int, units: int, recurrent: bool) -> Array:
@@ -64,8 +89,50 @@ class Balanced(Connectivity):
     def connect(
         self, rows: int, units: int, *, gates: int = 1, recurrent: bool = False
     ) -> BlockLayout:
-        """Returns the blocks of a kernel (rows, gates · units), all gates alike."""
-        raise NotImplementedError
+        """Returns the blocks of a kernel (rows, gates · units), all gates alike.
+
+        Args:
+            rows: Number of inputs.
+            units: Number of neurons that they reach.
+            gates: How many equal kernels lie beside each other.
+            recurrent: Whether the inputs are the neurons themselves.
+
+        Raises:
+            ValueError: If the blocks do not divide the kernel, or the density leaves no
+                whole number of them, or too few for neurons to reach each other.
+        """
+        grid = make_grid(rows, units, self.block, recurrent)
+        gates = _checks.integer("gates", gates, minimum=1)
+        count = grid.count_blocks(self.density)
+        rank = np.asarray(self.rank(grid.rows, grid.units, grid.recurrent))
+        if rank.shape != grid.shape or not np.isfinite(rank).all():
+            raise ValueError(
+                f"`rank` must return finite numbers of shape {grid.shape}, one for each "
+                f"block. {self!r} returned an array of shape {rank.shape}"
+            )
+        taken = fill(rank, grid, count)
+        if recurrent:
+            taken = join_islands(taken, rank, grid)
+        return make_layout(taken, grid).repeat(gates)
+
+
+def make_grid(rows: Any, units: Any, block: tuple[int, int], recurrent: bool) -> Grid:
+    """Returns the blocks of a kernel (rows, units), of checked numbers."""
+    rows = _checks.integer("rows", rows, minimum=1)
+    units = _checks.integer("units", units, minimum=1)
+    if recurrent and rows != units:
+        raise ValueError(
+            "A recurrent kernel has as many inputs as units. "
+            f"Received: rows={rows}, units={units}"
+        )
+    return Grid(rows, units, block, _checks.boolean("recurrent", recurrent))
+
+
+def make_layout(taken: Array, grid: Grid) -> BlockLayout:
+    """Returns the layout of the blocks that are True, equally many in each column."""
+    indices = np.nonzero(taken.T)[1].reshape(len(taken.T), -1)
+    columns = tuple(map(tuple, indices.tolist()))
+    return BlockLayout(grid.rows, grid.units, grid.block, columns)
 
 
 _registry = Registry("connectivity", Connectivity)  # type: ignore[type-abstract]

@@ -1,0 +1,30 @@
+"""Values in double precision, which JAX has only where it is told to."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def compute_in_float64(function: Callable[..., Any], *arrays: Any) -> Any:
+    """Returns a function of tensors at float64 arrays, on the CPU, as a NumPy array.
+
+    Where Keras's functions know no float64, they give float32.
+    """
+    with keras.device("cpu"), _allow_float64():
+        tensors = [ops.convert_to_tensor(array, "float64") for array in arrays]
+        return np.asarray(ops.convert_to_numpy(function(*tensors)))
+
+
+def _allow_float64() -> Any:
+    if keras.backend.backend() != "jax":
+        return contextlib.nullcontext()
+    import jax
+    from jax import experimental
+
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(True)
+    return getattr(experimental, "enable_x64")()  # noqa: B009 - of an older JAX
