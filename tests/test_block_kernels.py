@@ -235,6 +235,20 @@ def test_the_dense_kernel_never_exists(monkeypatch):
     assert float(to_numpy(weight.regularizer(weight))) > 0
 
 
+def test_near_neurons_of_a_rule_are_near_by_the_penalty():
+    """Both place them by the same manifold and seed."""
+    reaches = []
+    for rule in (km.connectivity.Local, km.connectivity.Random):
+        options = {"density": 1 / 4, "block": (8, 8), "seed": 3}
+        if rule is km.connectivity.Local:
+            options["manifold"] = "circle"
+        layout = rule(**options).connect(128, 128, recurrent=True)
+        regularizer = km.ModuliRegularizer("circle", seed=3)
+        weight = build(layout, kernel_regularizer=regularizer)
+        reaches.append(find_regularizer(weight).distances(weight.shape).mean())
+    assert reaches[0] < 0.7 * reaches[1]
+
+
 def test_permuted_coefficients_are_the_same_at_other_weights():
     layout = draw_layout().repeat(3)
     costs = [
