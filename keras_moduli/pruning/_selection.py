@@ -166,7 +166,8 @@ def _make_matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool
 def shorten_path(path: str, model: keras.Model) -> str:
     """Returns a path without what all repeat: the model, and a layer's own cell."""
     path = path.removeprefix(f"{model.name}/")
-    return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)((simple_rnn|gru|lstm)_)?cell/", "", path)
+    own = r"(?<=/)(?<!stacked_rnn_cells/)((simple_rnn|gru|lstm)_)?cell/"
+    return re.sub(own, "", path)
 
 
 def _describe_no_match(pattern: str, paths: list[str]) -> str:
