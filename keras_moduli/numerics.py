@@ -48,7 +48,11 @@ def sqrt(x: Tensor) -> Tensor:
 @_checks.takes_tensors(1)
 def squared_norm(x: Tensor) -> Tensor:
     """Σᵢ xᵢ² over the last axis."""
-    return ops.sum(ops.square(x), axis=-1)
+    size = x.shape[-1]
+    if not (ops.is_tensor(x) and 0 < size <= 4):
+        return ops.sum(ops.square(x), axis=-1)
+    # Written out: a reduction over a short last axis is not vectorized.
+    return sum(map(ops.square, ops.unstack(x, num=size, axis=-1)))
 
 
 @_checks.takes_tensors(1)

@@ -88,14 +88,15 @@ def test_no_backend_is_imported():
 
 # Likewise within the larger packages.
 INSIDE = {
-    "regularizers": "_cost _placement _rows _evaluation _moduli _controls _assignment",
+    "regularizers": "_cost _placement _base _rows _evaluation _moduli _blocks "
+    "_controls _assignment",
     "layers": "_embedding _placement _recurrent _wrapper _block_weights _sparse_cell "
     "_sparse_cells _sparse_recurrent _sparse_dense",
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
     "_lottery",
     "connectivity": "_layout _grid _assignment _islands _base _local _plain _given "
-    "_kernel",
+    "_kernel _constraint",
     "sparse": "_orders _report _cost _plan _cells _layers _einsum _attention "
     "converters _tree _planner _comparison _convert streaming _stream",
     "callbacks": "_optimizer _schedule _monitor _swap",

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_moduli import _checks
+from keras_moduli.connectivity import get_dense_shape
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.regularizers._assignment import NeuronSet, find_neuron_sets
 
@@ -81,7 +82,7 @@ def _find_swappable(model: keras.Model) -> list[NeuronSet]:
             "keras_moduli.layers."
         )
     for neurons in found:
-        sizes = {kernel.path: kernel.shape[0] for kernel in neurons.inner}
+        sizes = {k.path: get_dense_shape(k)[0] for k in neurons.inner}
         if len(set(sizes.values())) > 1:
             raise ValueError(
                 "One ModuliRegularizer places layers of different sizes, whose neurons "

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
@@ -10,6 +11,7 @@ from keras_moduli.connectivity._layout import BlockLayout
 
 Array = NDArray[Any]
 Variable = Any
+Tensor = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,44 @@ class BlockKernel:
     recurrent: bool
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the dense kernel."""
+        return self.rows, self.columns
+
+    @property
+    def sticks_out(self) -> bool:
+        """Whether blocks do not divide the kernel, and hold weights of no connection."""
+        return bool(self.rows % self.block[0] or self.columns % self.block[1])
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which weights are of connections: all, unless blocks stick out."""
+        shape = tuple(self.weights.shape)
+        if not self.sticks_out:
+            return np.ones(shape, bool)
+        return np.array(ops.convert_to_numpy(self._find_inside()))
+
+    def cut(self, weights: Tensor) -> Tensor:
+        """Returns blocks with zeros for what sticks out of the kernel."""
+        if not self.sticks_out:
+            return weights
+        return ops.where(self._find_inside(), weights, ops.zeros_like(weights))
+
+    def locate_inputs(self) -> Tensor:
+        """Returns the input of each weight, integers (J, K·b), as the blocks lie now."""
+        indices = ops.convert_to_tensor(self.indices)
+        across, count = indices.shape
+        first = ops.reshape(indices * self.block[0], (across, count, 1))
+        inputs = first + ops.arange(self.block[0], dtype=indices.dtype)
+        return ops.reshape(inputs, (across, count * self.block[0]))
+
+    def _find_inside(self) -> Tensor:
+        across, c, _ = self.weights.shape
+        rows = self.locate_inputs()[:, None, :] < self.rows
+        columns = np.arange(across * c).reshape(across, c, 1) < self.columns
+        return ops.logical_and(rows, columns)
+
+    @property
     def layout(self) -> BlockLayout:
         """Where the blocks are now."""
         indices = ops.convert_to_numpy(self.indices)
@@ -58,3 +98,9 @@ def find_kernel(variable: Variable) -> BlockKernel | None:
     """Returns what is known of a variable that holds blocks; None of any other."""
     kernel = getattr(variable, "block_kernel", None)
     return kernel if isinstance(kernel, BlockKernel) else None
+
+
+def get_dense_shape(variable: Variable) -> tuple[int, ...]:
+    """Returns the shape of a weight, or of the dense kernel of which it holds blocks."""
+    kernel = find_kernel(variable)
+    return tuple(variable.shape) if kernel is None else kernel.shape

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _backend, connectivity
+from keras_moduli import _backend, connectivity, regularizers
 from keras_moduli.connectivity import BlockKernel, BlockLayout
 from keras_moduli.connectivity._layout import to_columns, to_rows
 
@@ -55,9 +55,12 @@ def add_blocks(
         dtype="int32",
         trainable=False,
     )
-    BlockKernel(
+    kernel = BlockKernel(
         weights, indices, rows, columns, layout.block, gates, rule, recurrent
-    ).attach()
+    )
+    kernel.attach()
+    regularizers.charge_blocks(kernel)
+    connectivity.adapt_constraint(kernel)
     return weights, indices
 
 

@@ -9,7 +9,7 @@ from keras import ops
 from keras_moduli import _checks, _keras_private, manifolds
 from keras_moduli._registry import PACKAGE
 from keras_moduli.manifolds import Manifold
-from keras_moduli.regularizers import ModuliRegularizer
+from keras_moduli.regularizers import DistancePenalty
 
 Tensor = Any
 
@@ -117,7 +117,7 @@ class NeuronEmbedding(keras.layers.Layer):
         still = ops.stop_gradient(points)
         return still + ops.convert_to_tensor(self.plasticity) * (points - still)
 
-    def charge(self, kernel: Any, regularizer: ModuliRegularizer) -> None:
+    def charge(self, kernel: Any, regularizer: DistancePenalty) -> None:
         """Notes a kernel whose penalty depends on these positions."""
         self.embedding.regularizer.charged.append((kernel, regularizer))
 
@@ -160,7 +160,7 @@ class _FrozenKernels:
     """
 
     def __init__(self) -> None:
-        self.charged: list[tuple[Any, ModuliRegularizer]] = []
+        self.charged: list[tuple[Any, DistancePenalty]] = []
 
     def __call__(self, points: Tensor) -> Tensor:
         floatx = keras.config.floatx()

@@ -5,8 +5,10 @@ from typing import Any
 import keras
 
 from keras_moduli import _checks
+from keras_moduli.connectivity import find_kernel
 from keras_moduli.layers._embedding import NeuronEmbedding
 from keras_moduli.regularizers import (
+    BlockPenalty,
     Cost,
     ModuliRegularizer,
     Placement,
@@ -56,11 +58,15 @@ class LearnedPlacement(Placement):
 def attach(kernel: Any, cost: Cost, placement: LearnedPlacement) -> None:
     """Makes a kernel pay by learned positions, beside any regularizer that it has."""
     regularizer = ModuliRegularizer.of(cost, placement, beside=kernel.regularizer)
-    regularizer.layout(kernel.shape)
-    kernel.regularizer = regularizer
+    blocks = find_kernel(kernel)
+    if blocks is None:
+        regularizer.layout(kernel.shape)
+    kernel.regularizer = (
+        regularizer if blocks is None else BlockPenalty(regularizer, blocks)
+    )
     for embedding in placement.embeddings:
         if embedding.trainable:
-            embedding.charge(kernel, regularizer)
+            embedding.charge(kernel, kernel.regularizer)
             break  # once, however many of its neurons' positions learn
 
 

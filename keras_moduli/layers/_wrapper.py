@@ -9,6 +9,7 @@ import keras
 
 from keras_moduli import _checks
 from keras_moduli._registry import PACKAGE
+from keras_moduli.connectivity import get_dense_shape
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.layers._embedding import (
     NAMED_BY_0_1_0,
@@ -52,7 +53,7 @@ class Connection:
     @property
     def sizes(self) -> tuple[int, int]:
         """Number of neurons on each side."""
-        shape = self.kernel.shape
+        shape = get_dense_shape(self.kernel)
         inputs = math.prod(shape[: self.input_axes]) // self.taps
         return inputs, math.prod(shape[self.input_axes :]) // self.gates
 
@@ -249,7 +250,8 @@ def find_connections(layer: keras.layers.Layer) -> Iterator[Connection]:
         yield Connection(kernel, "value", "output", input_axes=2)
     elif isinstance(layer, layers.RNN) and hasattr(layer.cell, "recurrent_kernel"):
         kernel = layer.cell.recurrent_kernel
-        gates = kernel.shape[1] // kernel.shape[0]
+        units, width = get_dense_shape(kernel)
+        gates = width // units
         yield Connection(layer.cell.kernel, gates=gates)
         yield Connection(kernel, "output", "output", gates=gates)
     elif isinstance(layer, layers.EinsumDense):

@@ -49,6 +49,10 @@ class MagnitudePruning(FitCallback):
     In these a masked weight is -0.0, any other zero +0.0, so that a resumed run goes on
     with its masks.
 
+    Of kernels of which only blocks exist, such as those of `SparseDense` and its like,
+    the weights that exist are counted and pruned, whole blocks by `structure=(b, c)` with
+    their own shape; regrowth is within them.
+
     A run warns if it is stopped before its end, by `EarlyStopping`, or leaves other
     weights than those of the final sparsity, by `restore_best_weights` or
     `save_best_only`. `keras_moduli.AtFinalSparsity` lets these callbacks count from the

@@ -21,11 +21,10 @@ def compute_relative_costs(variable: Variable) -> NDArray[np.float32]:
     """Returns what each connection costs, in units of the mean, in the weight's shape."""
     regularizer = find_regularizer(variable)
     assert regularizer is not None
-    costs = regularizer.coefficients(variable.shape)[:, None, :].astype(np.float32)
+    costs = regularizer.coefficients(variable.shape).astype(np.float32)
     mean = float(costs.mean())
     costs = np.maximum(costs / mean if mean > 0 else costs + 1.0, _FLOOR)
-    layout = regularizer.layout(variable.shape)
-    return np.broadcast_to(costs, tuple(layout)).reshape(tuple(variable.shape))
+    return regularizer.spread(costs, variable.shape)
 
 
 def compute_penalty(variables: Iterable[Variable]) -> float | None:

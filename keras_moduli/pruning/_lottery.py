@@ -6,9 +6,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_moduli import _checks, _copies, _keras_private
 from keras_moduli._rebuild import Rebuild, build_copies, carry_flags
+from keras_moduli.connectivity import find_kernel
 from keras_moduli.pruning import _geometry
 from keras_moduli.pruning._marks import Reading, apply_mask
 from keras_moduli.pruning._selection import Select, prunable_variables
@@ -74,6 +76,8 @@ def lottery_ticket(
         _rewind(ticket, rewind)
     for positions in _geometry.list_embeddings(model):
         _copies.copy_value(positions, weights[id(positions)])
+    for blocks in filter(None, map(find_kernel, model.weights)):
+        _keep_places(blocks.indices, weights[id(blocks.indices)], rewind)
     for variable, mask in masks:
         _hold(weights[id(variable)], mask)
     return ticket
@@ -98,6 +102,17 @@ def _find_masks(model: keras.Model, select: Select) -> list[tuple[Any, Any]]:
             stacklevel=3,
         )
     return list(zip(chosen, masks, strict=True))
+
+
+def _keep_places(old: Any, new: Any, rewind: Any) -> None:
+    """Lets blocks lie where the masks found them."""
+    places = ops.convert_to_numpy(old)
+    if rewind is not None and (places != ops.convert_to_numpy(new)).any():
+        raise ValueError(
+            f"Blocks have moved since `rewind`, as {old.path!r} says, so that it has no "
+            "weights for some of them. Leave it out, for fresh weights."
+        )
+    new.assign(places)
 
 
 def _hold(weight: Any, mask: Any) -> None:

@@ -1,11 +1,13 @@
 """How many weights go, which, and which come back."""
 
+import dataclasses
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from keras_moduli import _checks
 from keras_moduli._registry import Configuration
@@ -95,6 +97,8 @@ class Rule(Configuration):
     def _check_structure(self, kernel: Kernel, columns: slice) -> None:
         rows, outputs = kernel.matrix_shape
         try:
+            if kernel.blocks is not None:
+                _check_divides_blocks(self.structure, kernel.blocks.block)
             if kernel.input_axes == 0 and not isinstance(self.structure, Weights):
                 raise ValueError(
                     f"no leading axes of {kernel.shape} are its inputs. Leave it out by "
@@ -139,11 +143,12 @@ class Rule(Configuration):
             potentials: What is expected of pruned weights; empty if none comes back now.
         """
         masks = _to_matrices(targets, [mask.copy() for mask in masks])
-        values = _to_matrices(targets, [self.score(v) for v in targets.variables])
+        values = [self.score(v) for v in targets.variables]
+        values = _to_matrices(targets, _clear_outside(targets, values))
         for group in targets.groups:
             self._prune(group, targets, masks, values, update)
         if potentials:
-            potentials = _to_matrices(targets, potentials)
+            potentials = _to_matrices(targets, _clear_outside(targets, potentials))
             share = self.regrow.compute_fraction(update.progress)
             for group in targets.groups:
                 parts, worth, hopes = (
@@ -151,7 +156,8 @@ class Rule(Configuration):
                     for arrays in (masks, values, potentials)
                 )
                 _write(parts, regrow_masks(worth, hopes, parts, share, self.structure))
-        return [m.reshape(k.shape) for m, k in zip(masks, targets.kernels, strict=True)]
+        pairs = zip(masks, targets.kernels, strict=True)
+        return [kernel.from_matrix(mask) for mask, kernel in pairs]
 
     def _prune(
         self,
@@ -174,7 +180,30 @@ class Rule(Configuration):
 
 def _to_matrices(targets: Targets, arrays: Iterable[Array]) -> list[Array]:
     pairs = zip(arrays, targets.kernels, strict=True)
-    return [array.reshape(kernel.matrix_shape) for array, kernel in pairs]
+    return [kernel.to_matrix(array) for array, kernel in pairs]
+
+
+def _clear_outside(targets: Targets, scores: Sequence[Array]) -> list[Array]:
+    """Returns scores by which weights of no connection, beyond an edge, go first."""
+    pairs = zip(scores, (kernel.blocks for kernel in targets.kernels), strict=True)
+    return [
+        np.where(blocks.inside, array, 0.0) if blocks and blocks.sticks_out else array
+        for array, blocks in pairs
+    ]
+
+
+def _check_divides_blocks(structure: Structure, block: tuple[int, int]) -> None:
+    """Raises a ValueError if a unit would reach from one block into another."""
+    if getattr(structure, "pad", False):
+        structure = dataclasses.replace(structure, pad=False)  # type: ignore[type-var]
+    try:
+        structure.check(block)
+    except ValueError:
+        raise ValueError(
+            f"its weights are blocks of {block[0]} × {block[1]} (inputs × outputs). "
+            f"Expected `structure={block}`, whole blocks, a part that divides them, or "
+            f"'weights'. Received: structure={structure!r}"
+        ) from None
 
 
 def _settle_sparsity(sparsity: Any, select: Any, structure: Structure) -> float:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_moduli import _checks, _keras_private
+from keras_moduli.connectivity import find_kernel, get_dense_shape
 from keras_moduli.layers._wrapper import count_summed_axes
 from keras_moduli.pruning import _geometry
 
@@ -22,8 +23,15 @@ _NORMALIZATION = ("gamma", "beta", "scale", "moving_mean", "moving_variance")
 
 
 def is_kernel(variable: Variable) -> bool:
-    """Whether a weight is named as what a layer multiplies by."""
+    """Whether a weight is blocks, or named as what a layer multiplies by."""
+    if find_kernel(variable) is not None:
+        return True
     return variable.name.endswith(_KERNELS) and len(variable.shape) >= 2
+
+
+def is_integer(variable: Variable) -> bool:
+    """Whether a weight counts or points somewhere, as the indices of blocks do."""
+    return "int" in keras.backend.standardize_dtype(variable.dtype)
 
 
 _NAMED: dict[str, Callable[[Variable], bool]] = {
@@ -158,7 +166,8 @@ def _make_matcher(pattern: str, model: keras.Model) -> Callable[[Variable], bool
 def shorten_path(path: str, model: keras.Model) -> str:
     """Returns a path without what all repeat: the model, and a layer's own cell."""
     path = path.removeprefix(f"{model.name}/")
-    return re.sub(r"(?<=/)(?<!stacked_rnn_cells/)(simple_rnn|gru|lstm)_cell/", "", path)
+    own = r"(?<=/)(?<!stacked_rnn_cells/)((simple_rnn|gru|lstm)_)?cell/"
+    return re.sub(own, "", path)
 
 
 def _describe_no_match(pattern: str, paths: list[str]) -> str:
@@ -205,7 +214,9 @@ def _explain_never(variable: Variable, embeddings: set[int]) -> str | None:
         return "bias"
     if variable.name in _NORMALIZATION:
         return "normalization"
-    return "has one axis" if len(variable.shape) < 2 else None
+    if len(variable.shape) < 2:
+        return "has one axis"
+    return "integers, as where blocks lie" if is_integer(variable) else None
 
 
 # Kernels in which outputs stand before inputs, or with them.
@@ -247,8 +258,11 @@ def count_gates(model: keras.Model) -> dict[int, int]:
         recurrent = getattr(layer, "recurrent_kernel", None)
         if not isinstance(recurrent, keras.Variable) or len(recurrent.shape) < 2:
             continue
-        *_, units, width = recurrent.shape
+        *_, units, width = get_dense_shape(recurrent)
         for kernel in (recurrent, getattr(layer, "kernel", None)):
-            if isinstance(kernel, keras.Variable) and kernel.shape[-1] == width:
+            if (
+                isinstance(kernel, keras.Variable)
+                and get_dense_shape(kernel)[-1] == width
+            ):
                 gates[id(kernel)] = 1 if width % units else width // units
     return gates

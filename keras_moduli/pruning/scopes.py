@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
+from keras_moduli.connectivity import BlockKernel, find_kernel
 
 __all__ = [
     "ErdosRenyiKernel",
@@ -50,10 +51,34 @@ class Kernel:
         return tuple(self.variable.shape)
 
     @property
+    def blocks(self) -> BlockKernel | None:
+        """What is known of the blocks that the variable holds, if it does."""
+        return find_kernel(self.variable)
+
+    @property
     def matrix_shape(self) -> tuple[int, int]:
-        """Its shape as a matrix (inputs, outputs)."""
+        """Its shape as a matrix (inputs, outputs), of blocks only those that exist."""
+        if self.blocks is not None:
+            across, c, width = self.shape
+            return width, across * c
         axes = len(self.shape) - 1 if self.input_axes is None else self.input_axes
         return math.prod(self.shape[:axes]), math.prod(self.shape[axes:])
+
+    def to_matrix(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Returns an array of the variable's shape as such a matrix.
+
+        Of blocks the k-th of each column of blocks lie beside each other.
+        """
+        if self.blocks is not None:
+            array = array.transpose(2, 0, 1)
+        return array.reshape(self.matrix_shape)
+
+    def from_matrix(self, matrix: NDArray[Any]) -> NDArray[Any]:
+        """Returns the inverse of `to_matrix`."""
+        if self.blocks is None:
+            return matrix.reshape(self.shape)
+        across, c, width = self.shape
+        return matrix.reshape(width, across, c).transpose(1, 2, 0)
 
 
 class Part(NamedTuple):
@@ -166,7 +191,7 @@ class ErdosRenyiKernel(Scope):
         """One group for each kernel."""
         groups = []
         for sparsity, indices in _sort_by_sparsity(kernels).items():
-            shapes = [kernels[i].shape for i in indices]
+            shapes = [_get_own_shape(kernels[i]) for i in indices]
             densities = erdos_renyi_kernel(shapes, 1 - sparsity)
             pairs = zip(indices, densities, strict=True)
             groups += [Group([Part(i)], 1 - density) for i, density in pairs]
@@ -180,8 +205,13 @@ def _sort_by_sparsity(kernels: Sequence[Kernel]) -> dict[float, list[int]]:
     return indices
 
 
+def _get_own_shape(kernel: Kernel) -> tuple[int, ...]:
+    """Returns the shape of a kernel, of blocks that of what exists."""
+    return kernel.shape if kernel.blocks is None else kernel.matrix_shape
+
+
 def _split_into_gates(kernel: Kernel) -> list[slice]:
-    width = kernel.shape[-1] // kernel.gates
+    width = kernel.matrix_shape[1] // kernel.gates
     return [slice(gate * width, (gate + 1) * width) for gate in range(kernel.gates)]
 
 

@@ -10,9 +10,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_moduli import penalties
+from keras_moduli.connectivity import find_kernel
+from keras_moduli.regularizers._base import find_regularizer
 from keras_moduli.regularizers._cost import Cost, KernelLayout
 from keras_moduli.regularizers._evaluation import compute_squares
-from keras_moduli.regularizers._moduli import find_regularizer
 from keras_moduli.regularizers._placement import Placement, Positions
 
 Array = NDArray[np.float64]
@@ -64,7 +65,14 @@ class _Paid:
         self.positions: Positions = regularizer.placement.positions(
             layout.inputs, layout.outputs
         )
-        self.weights = _to_numpy(kernel.value).reshape(layout)
+        blocks = find_kernel(kernel)
+        if blocks is not None and self.cost.permute_seed is not None:
+            raise ValueError(
+                f"The coefficients of the blocks of {kernel.path!r} are permuted, so "
+                "that its neurons have no positions to swap. Leave `permute_seed` out."
+            )
+        weights = _to_numpy(kernel.value) if blocks is None else blocks.to_matrix()
+        self.weights = weights.astype(np.float64).reshape(layout)
         self.powers = np.abs(self.weights) ** self.cost.power
         entries = 1 if self.cost.reduction == "sum" else math.prod(layout)
         ramp = float(_to_numpy(self.positions.ramp))

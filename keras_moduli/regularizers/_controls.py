@@ -6,17 +6,18 @@ import keras
 import numpy as np
 
 from keras_moduli import _checks
-from keras_moduli.regularizers._moduli import ModuliRegularizer
+from keras_moduli.regularizers._base import DistancePenalty
 
 
 def matched_l1(
-    regularizer: ModuliRegularizer, units: int | tuple[int, ...]
+    regularizer: DistancePenalty, units: int | tuple[int, ...]
 ) -> keras.regularizers.Regularizer:
     """Returns the control without geometry: L1 of the mean coefficient as its strength.
 
     Args:
-        regularizer: The penalty to match.
-        units: Number of neurons of the recurrent layer, or the shape of the kernel.
+        regularizer: The penalty to match: a `ModuliRegularizer`, or what
+            `find_regularizer` returns of a kernel of which only blocks exist.
+        units: Number of neurons of the recurrent layer, or the shape of the weight.
 
     Returns:
         `keras.regularizers.L1`, or `L2` if the penalty's power is 2, which costs the
@@ -32,7 +33,7 @@ def matched_l1(
     >>> float(km.matched_l1(km.ModuliRegularizer(inhibitor="constant"), 64).l1)
     0.001...
     """
-    if not isinstance(regularizer, ModuliRegularizer):
+    if not isinstance(regularizer, DistancePenalty):
         raise TypeError(
             "`regularizer` must be a ModuliRegularizer. "
             f"Received: regularizer={regularizer!r}"
@@ -50,5 +51,5 @@ def matched_l1(
         regularizer.coefficients(units).mean(dtype=np.float64)
     )
     if regularizer.cost.reduction == "mean":
-        strength /= math.prod(units)
+        strength /= math.prod(regularizer.layout(units))
     return controls[regularizer.cost.power](strength)

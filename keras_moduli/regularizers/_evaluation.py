@@ -50,12 +50,13 @@ def evaluate(
     coefficients = ops.cast(coefficients, dtype)
     if cost.communicability:
         coefficients = coefficients[:, None, :] * penalties.communicability(kernel)
-    attraction = _scale(cost, layout, positions, dtype) * penalties.penalty(
+    attraction = compute_scale(cost, layout, positions, dtype) * penalties.penalty(
         kernel, coefficients, cost.power
     )
     if not cost.repulsion:
         return attraction
-    return attraction + _repel(cost, kernel, layout, positions, squares)
+    strengths = _sum_strengths(cost, kernel, layout)
+    return attraction + repel(cost, layout, positions, strengths, squares)
 
 
 def is_large(cost: Cost, layout: KernelLayout) -> bool:
@@ -91,7 +92,9 @@ def _convert(positions: Positions, dtype: str) -> tuple[Tensor, Tensor]:
     return ops.tile(x, (positions.taps, 1)) if positions.taps > 1 else x, y
 
 
-def _scale(cost: Cost, layout: KernelLayout, positions: Positions, dtype: str) -> Tensor:
+def compute_scale(
+    cost: Cost, layout: KernelLayout, positions: Positions, dtype: str
+) -> Tensor:
     """Returns what Σ c·|w|^ℓ is multiplied by."""
     entries = 1 if cost.reduction == "sum" else math.prod(layout)
     ramp = ops.cast(positions.ramp, dtype) if positions.learned else positions.ramp
@@ -108,7 +111,7 @@ def _evaluate_by_rows(
 ) -> Tensor:
     # As a matrix: for an axis of one gate XLA would copy it.
     kernel = ops.reshape(kernel, (layout.inputs, -1))
-    scale = _scale(cost, layout, positions, kernel.dtype)
+    scale = compute_scale(cost, layout, positions, kernel.dtype)
     x, y = _convert(positions, kernel.dtype)
     penalty = _attract_by_rows(cost, kernel, layout, scale, x, y)
     if positions.learned:
@@ -116,7 +119,8 @@ def _evaluate_by_rows(
         moving = scale * sum_rows(_make_block_cost(cost, layout), [kernel], [x], y)
         penalty = penalty + moving - ops.stop_gradient(moving)
     if cost.repulsion:
-        penalty = penalty + _repel(cost, kernel, layout, positions)
+        strengths = _sum_strengths(cost, kernel, layout)
+        penalty = penalty + repel(cost, layout, positions, strengths)
     return penalty
 
 
@@ -149,11 +153,11 @@ def _make_block_cost(cost: Cost, layout: KernelLayout) -> Callable[..., Tensor]:
     return compute_cost
 
 
-def _repel(
+def repel(
     cost: Cost,
-    kernel: Tensor,
     layout: KernelLayout,
     positions: Positions,
+    strengths: tuple[Tensor, Tensor],
     squares: Tensor | None = None,
 ) -> Tensor:
     """Returns strength · β·f(r)·(Σ |w|^ℓ)·D, in which no gradient flows into w.
@@ -165,19 +169,19 @@ def _repel(
 
     Args:
         cost: What connections cost.
-        kernel: w, flattened to `layout`, or its matrix.
         layout: (inputs, gates, outputs) of the kernel.
         positions: Where its neurons are.
+        strengths: Σ |w|^ℓ of each input and of each output, without gradient.
         squares: All squared distances, if they have been computed.
     """
-    sending, receiving = _sum_strengths(cost, kernel, layout)
-    scale = _scale(cost, layout, positions, sending.dtype)
+    sending, receiving = strengths
+    scale = compute_scale(cost, layout, positions, sending.dtype)
     total = cost.repulsion * scale * ops.sum(sending)
     if positions.taps > 1:
         sending = ops.sum(ops.reshape(sending, (positions.taps, -1)), axis=0)
     if positions.inputs is positions.outputs:
-        strengths = sending + receiving
-        return total * _disperse(cost, positions.inputs, strengths, squares)
+        both = sending + receiving
+        return total * _disperse(cost, positions.inputs, both, squares)
     sides = ((positions.inputs, sending), (positions.outputs, receiving))
     return total * sum(_disperse(cost, *side) for side in sides) / 2
 

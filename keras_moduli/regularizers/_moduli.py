@@ -12,6 +12,7 @@ from keras_moduli import _backend, _checks
 from keras_moduli._registry import PACKAGE
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
+from keras_moduli.regularizers._base import DistancePenalty
 from keras_moduli.regularizers._cost import OPTIONS, Cost, KernelLayout
 from keras_moduli.regularizers._evaluation import (
     are_many,
@@ -27,7 +28,7 @@ Array = NDArray[np.float64]
 
 @final
 @keras.saving.register_keras_serializable(PACKAGE)
-class ModuliRegularizer(keras.regularizers.Regularizer):
+class ModuliRegularizer(DistancePenalty):
     """Makes a connection cost by the geodesic distance that it spans.
 
     The neurons are placed on a manifold M by a fixed embedding i, and a kernel W costs
@@ -44,6 +45,10 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
     Of kernels with more than four million entries a few rows are computed at a time, so
     that they need little more memory than L1; with `permute_seed` or `communicability`
     all coefficients are held at once.
+
+    Of a kernel of which only blocks exist, as those of `SparseDense` and its like, the
+    connections that exist pay what they would pay in the dense kernel, `"mean"` over all
+    entries of that. `permute_seed` permutes the coefficients of the blocks.
 
     Args:
         manifold: M: a name such as `"torus"`, or a `keras_moduli.manifolds.Manifold`.
@@ -121,19 +126,6 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         self.beside = beside
         self._constants: dict[KernelLayout, tuple[Positions, Tensor]] = {}
 
-    def __call__(self, kernel: Tensor) -> Tensor:
-        """Returns the penalty of a kernel: a scalar of the type of losses, `floatx()`.
-
-        Raises:
-            ValueError: If the shape of the kernel does not fit the arguments.
-        """
-        # TensorFlow adds no losses of different types.
-        floatx = keras.config.floatx()
-        penalty = ops.cast(self.penalty(kernel), floatx)
-        if self.beside is None:
-            return penalty
-        return penalty + ops.cast(self.beside(kernel), floatx)
-
     def penalty(self, kernel: Tensor) -> Tensor:
         """Returns the penalty by distance alone, in float32 or better."""
         if not hasattr(kernel, "shape") or not hasattr(kernel, "dtype"):
@@ -190,6 +182,11 @@ class ModuliRegularizer(keras.regularizers.Regularizer):
         squares = compute_squares(self.cost, positions, "float32")
         return np.sqrt(ops.convert_to_numpy(squares))
 
+    def spread(self, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Returns values (inputs, outputs) of each gate, in the shape of the kernel."""
+        layout = self.layout(shape)
+        return np.broadcast_to(values[:, None, :], layout).reshape(tuple(shape))
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments as plain Python values."""
         config = self.cost.get_config() | self.placement.get_config()
@@ -240,21 +237,3 @@ def _make_signature() -> inspect.Signature:
 _SIGNATURE = _make_signature()
 _PRICED = set(OPTIONS)
 ModuliRegularizer.__signature__ = _SIGNATURE
-
-
-def find_regularizer(variable: Any) -> ModuliRegularizer | None:
-    """Returns the penalty by distance of a weight, if it has one, fixed or learned.
-
-    Args:
-        variable: A `keras.Variable`.
-
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> layer = km.layers.ModuliSimpleRNN(8, manifold="sphere")
-    >>> layer.build((None, 5, 2))
-    >>> km.regularizers.find_regularizer(layer.cell.recurrent_kernel).cost.manifold
-    Sphere(dim=2, radius=5.0)
-    """
-    regularizer = getattr(variable, "regularizer", None)
-    return regularizer if isinstance(regularizer, ModuliRegularizer) else None

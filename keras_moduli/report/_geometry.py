@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._table import draw_table
+from keras_moduli.connectivity import find_kernel
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.report._labels import label_variables
 
@@ -26,7 +27,8 @@ class GeometryRow:
         spread: Their mean distance relative to that of random positions: 1 is well
             spread, 0 a point.
         flat: Fraction of the pairs that feel no force: a tenth more or less of distance
-            changes their cost by less than 1 % of its range.
+            changes their cost by less than 1 % of its range. Where only blocks of a
+            kernel exist, those are its pairs.
     """
 
     path: str
@@ -54,6 +56,7 @@ class GeometryRow:
 
 
 _COLLAPSED, _SATURATED = 0.25, 0.9
+_NEURONS = 1024  # of which the distances of all pairs are measured at once
 _ADVICE = {
     "fine": "",
     "collapsed": "its neurons have crumpled together. Raise `dispersion` (the default is "
@@ -134,6 +137,10 @@ def _describe(variable: Any, label: str) -> GeometryRow:
     assert regularizer is not None
     cost = regularizer.cost
     distances = regularizer.distances(variable.shape)
+    apart, blocks = distances, find_kernel(variable)
+    if blocks is not None:  # which connect near neurons, perhaps, of any that there are
+        apart = _measure_some(cost.manifold, *regularizer.positions(variable.shape))
+        distances = distances[blocks.inside]
     random = cost.manifold.natural_length(0.5)
     learned = any(e.trainable for e in regularizer.placement.embeddings)
     return GeometryRow(
@@ -141,9 +148,18 @@ def _describe(variable: Any, label: str) -> GeometryRow:
         label,
         repr(cost.manifold),
         learned,
-        float(np.median(distances)) / random,
+        float(np.median(apart)) / random,
         _measure_flatness(cost.inhibitor, distances),
     )
+
+
+def _measure_some(manifold: Any, inputs: Any, outputs: Any) -> Any:
+    """Returns distances of pairs of neurons, of all or of evenly chosen ones."""
+    x, y = (
+        np.asarray(points[:: -(-len(points) // _NEURONS)], np.float32)
+        for points in (inputs, outputs)
+    )
+    return ops.convert_to_numpy(manifold.distance(x[:, None], y[None]))
 
 
 def _measure_flatness(inhibitor: Any, distances: Any) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli._table import draw_table
+from keras_moduli.connectivity import find_kernel, get_dense_shape
 from keras_moduli.pruning import Skipped, list_skipped, prunable_variables
 from keras_moduli.pruning._selection import Select
 from keras_moduli.regularizers import find_regularizer
@@ -24,12 +25,14 @@ class SparsityRow:
         path: Path of the variable.
         label: The path without what every path repeats: the model, and a layer's own
             cell.
-        shape: Its shape.
-        size: Number of weights.
+        shape: Its shape; that of the dense kernel where only blocks of it exist.
+        size: Number of weights that exist, those of whole blocks.
         zeros: Number of those that are exactly zero.
         distance: Mean geodesic distance that the others span; None where the variable
             has no penalty by distance, or no weight left.
         distance_before: The same mean over all weights.
+        dense_size: Number of weights of the dense kernel; None where it exists.
+        dense_zeros: Number of those that are zero or do not exist; None likewise.
     """
 
     path: str
@@ -39,15 +42,25 @@ class SparsityRow:
     zeros: int
     distance: float | None = None
     distance_before: float | None = None
+    dense_size: int | None = None
+    dense_zeros: int | None = None
 
     @property
     def sparsity(self) -> float:
         """Fraction of the weights that are exactly zero."""
         return self.zeros / self.size if self.size else 0.0
 
+    @property
+    def dense_sparsity(self) -> float:
+        """Fraction of the dense kernel that is zero, or does not exist."""
+        if not self.dense_size or self.dense_zeros is None:
+            return self.sparsity
+        return self.dense_zeros / self.dense_size
+
     def to_dict(self) -> dict[str, Any]:
         """The row as a dictionary of plain values."""
-        return asdict(self) | {"sparsity": self.sparsity}
+        fractions = ("sparsity", "dense_sparsity")
+        return asdict(self) | {name: getattr(self, name) for name in fractions}
 
 
 @dataclass(frozen=True)
@@ -66,10 +79,20 @@ class SparsityReport:
     @property
     def total(self) -> SparsityRow:
         """All matrices together."""
-        size = sum(row.size for row in self.rows)
-        return SparsityRow(
-            "total", "total", (), size, sum(row.zeros for row in self.rows)
+        size, zeros = sum(r.size for r in self.rows), sum(r.zeros for r in self.rows)
+        row = SparsityRow("total", "total", (), size, zeros)
+        if not self._has_blocks():
+            return row
+        return replace(
+            row,
+            dense_size=sum(r.dense_size or r.size for r in self.rows),
+            dense_zeros=sum(
+                r.zeros if r.dense_zeros is None else r.dense_zeros for r in self.rows
+            ),
         )
+
+    def _has_blocks(self) -> bool:
+        return any(row.dense_size is not None for row in self.rows)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The rows as dictionaries of plain values, for `csv`, `json` or pandas."""
@@ -77,9 +100,14 @@ class SparsityReport:
 
     def __str__(self) -> str:
         has_distance = any(row.distance is not None for row in self.rows)
+        has_blocks = self._has_blocks()
         headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
+        headings += ["zero of\ndense"] * has_blocks
         headings += ["mean\ndistance", "before\npruning"] * has_distance
-        cells = [_format_cells(row)[: len(headings)] for row in (*self.rows, self.total)]
+        cells = [
+            _format_cells(row, has_blocks)[: len(headings)]
+            for row in (*self.rows, self.total)
+        ]
         return draw_table(
             headings, cells, section_before_last=True, notes=self._explain_left_alone()
         )
@@ -136,19 +164,28 @@ def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
 
 
 def _describe(variable: Any, label: str) -> SparsityRow:
-    nonzero = ops.convert_to_numpy(variable.value) != 0
-    zeros = int(nonzero.size - np.count_nonzero(nonzero))
-    row = SparsityRow(variable.path, label, tuple(variable.shape), nonzero.size, zeros)
+    kept = ops.convert_to_numpy(variable.value) != 0
+    zeros = int(kept.size - np.count_nonzero(kept))
+    shape = get_dense_shape(variable)
+    row = SparsityRow(variable.path, label, shape, kept.size, zeros)
+    exist: Any = True
+    if (blocks := find_kernel(variable)) is not None:
+        exist = blocks.inside
+        kept, size = kept & exist, math.prod(shape)
+        zeros = size - int(np.count_nonzero(kept))
+        row = replace(row, dense_size=size, dense_zeros=zeros)
     regularizer = find_regularizer(variable)
-    if regularizer is None or not nonzero.any():
+    if regularizer is None or not kept.any():
         return row
-    distances = regularizer.distances(row.shape)[:, None, :]
-    kept = nonzero.reshape(regularizer.layout(row.shape))
-    mean = float((distances * kept).sum(dtype=np.float64) / kept.sum())
-    return replace(row, distance=mean, distance_before=float(distances.mean()))
+    distances = regularizer.distances(kept.shape)
+    distances = regularizer.spread(distances, kept.shape)
+    means = [
+        float(distances.mean(where=mask, dtype=np.float64)) for mask in (kept, exist)
+    ]
+    return replace(row, distance=means[0], distance_before=means[1])
 
 
-def _format_cells(row: SparsityRow) -> list[str]:
+def _format_cells(row: SparsityRow, has_blocks: bool) -> list[str]:
     distances = (row.distance, row.distance_before)
     return [
         row.label,
@@ -156,5 +193,6 @@ def _format_cells(row: SparsityRow) -> list[str]:
         f"{row.size:,}",
         f"{row.zeros:,}",
         f"{row.sparsity:.2%}",
+        *([f"{row.dense_sparsity:.2%}"] if has_blocks else []),
         *("" if value is None else f"{value:.2f}" for value in distances),
     ]

@@ -10,7 +10,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_moduli.layers import find_embeddings
-from keras_moduli.pruning._selection import is_kernel
+from keras_moduli.pruning._selection import is_integer, is_kernel
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._plan import PlanRow
 from keras_moduli.sparse.converters._exact import find_obstacle
@@ -208,6 +208,7 @@ def list_matrices(layer: Any) -> dict[str, Variable]:
 
 def _is_matrix(weight: Variable) -> bool:
     is_other = "bias" in weight.name or weight.name in _NO_MATRICES
+    is_other = is_other or is_integer(weight)
     is_used = weight.trainable or weight.name == "blocks"
     return is_used and len(weight.shape) >= 2 and not is_other
 
