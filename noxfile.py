@@ -1,4 +1,4 @@
-"""Checks: `nox` runs them all, `nox -s tests` the tests on every installed backend.
+"""Checks: `nox` runs them all but the slow tests, which `nox -s slow` runs.
 
 Everything runs in the environment that nox itself is installed in: there is nothing to
 set up twice.
@@ -12,6 +12,7 @@ import nox
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 
+BACKENDS = ["tensorflow", "jax", "torch"]
 ENVIRONMENT = {
     # One thread each: PyTorch with two threads on two busy cores is many times slower.
     "OMP_NUM_THREADS": "1",
@@ -30,17 +31,14 @@ def python(session, *arguments, **environment):
 independent = []  # the backend whose run has what no backend changes: the first
 
 
-@nox.session
-@nox.parametrize("backend", ["tensorflow", "jax", "torch"])
-def tests(session, backend):
-    """The test suite, in a process of its own for each backend."""
+def run_tests(session, backend, marked):
     if importlib.util.find_spec(backend) is None:
         session.skip(f"{backend} is not installed")
     independent.append(backend)
     session.log(f"tests marked backend_independent run on {independent[0]}")
     python(
         session,
-        *["pytest", "-n", "2", "--dist", "worksteal"],
+        *["pytest", "-n", "2", "--dist", "worksteal", "-m", marked],
         *["--backend-independent-on", independent[0], *session.posargs],
         KERAS_BACKEND=backend,
         # What JAX has compiled once, in any process, it compiles no more.
@@ -48,6 +46,20 @@ def tests(session, backend):
         JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
         JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
     )
+
+
+@nox.session
+@nox.parametrize("backend", BACKENDS)
+def tests(session, backend):
+    """The test suite, in a process of its own for each backend."""
+    run_tests(session, backend, "not slow")
+
+
+@nox.session
+@nox.parametrize("backend", BACKENDS)
+def slow(session, backend):
+    """What the test suite leaves out: more models, of kinds that it has already."""
+    run_tests(session, backend, "slow")
 
 
 @nox.session

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from examples.experiments.provenance import describe_machine, describe_versions
-from examples.experiments.records import Row, write
+from examples.experiments.records import Row, read, write
 from examples.experiments.report.markdown import write_table
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -49,12 +49,18 @@ def parser(description: str, name: str) -> argparse.ArgumentParser:
     return found
 
 
-def run(args: argparse.Namespace, measure: Callable[[], Iterable[Row]]) -> None:
+def run(
+    args: argparse.Namespace,
+    measure: Callable[[], Iterable[Row]],
+    keys: tuple[str, ...] = (),
+) -> None:
     """Measures on each backend in a process of its own, prints, and writes the CSV.
 
     Args:
         args: What `parser` made.
         measure: Yields a row for each line of the table; called in those processes.
+        keys: Columns that say what a row is of. Rows of the file that are of something
+            else stay; with no keys, none do.
     """
     if args.in_process:
         for row in measure():
@@ -74,8 +80,16 @@ def run(args: argparse.Namespace, measure: Callable[[], Iterable[Row]]) -> None:
         "versions": describe_versions(),
         "threads": args.threads,
     }
-    write(args.output, (row | facts for row in rows))
-    print(write_table(list(rows[0]), (list(row.values()) for row in rows)))
+    new = [row | facts for row in rows]
+    write(args.output, merge(read(args.output), new, keys) if keys else new)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    print(write_table(columns, ([row.get(c, "") for c in columns] for row in rows)))
+
+
+def merge(old: list[Row], new: list[Row], keys: tuple[str, ...]) -> list[Row]:
+    """Returns the rows of both, a new one in the place of an old one of the same."""
+    rows = {tuple(str(row[key]) for key in keys): row for row in [*old, *new]}
+    return list(rows.values())
 
 
 def _in_process(backend: str, threads: int) -> list[Row]:
@@ -106,6 +120,13 @@ def _in_process(backend: str, threads: int) -> list[Row]:
     return rows
 
 
+def connect(units: int, fan_in: int, block: Iterable[int]) -> Any:
+    """The connectivity of a recurrent kernel, so many connections a neuron."""
+    import keras_moduli as km
+
+    return km.connectivity.SmallWorld("torus", density=fan_in / units, block=tuple(block))
+
+
 def interleaved(
     contestants: dict[str, Callable[[], Any]], repeats: int
 ) -> dict[str, list[float]]:
@@ -134,10 +155,53 @@ def in_turns(
     return {name: [row[name] for row in found[warm_up:]] for name in clocks}
 
 
+def hot(
+    contestants: dict[str, Callable[[], Any]], repeats: int, calls: int = 5
+) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round, with its weights in the caches.
+
+    Within a round each is called some times that do not count, and as often again, of
+    which the median does.
+    """
+
+    def clock(contestant: Callable[[], Any]) -> float:
+        times = []
+        for _ in range(2 * calls):
+            start = time.perf_counter()
+            contestant()
+            times.append(time.perf_counter() - start)
+        return statistics.median(times[calls:])
+
+    clocks = {name: functools.partial(clock, c) for name, c in contestants.items()}
+    return in_turns(clocks, repeats)
+
+
 def ratio(times: dict[str, list[float]], over: str, under: str) -> float:
     """The median over rounds of one contestant's time over another's."""
     pairs = zip(times[over], times[under], strict=True)
     return statistics.median(a / b for a, b in pairs)
+
+
+def step_seconds(model: Any, x: Any, y: Any, batch: int) -> list[float]:
+    """Seconds of each step of one epoch of `fit` but the first.
+
+    Args:
+        model: A compiled Keras model.
+        x: Inputs.
+        y: Targets.
+        batch: Size of a batch.
+    """
+    import keras
+
+    ends = []
+
+    def stamp(step: int, logs: dict[str, Any]) -> None:
+        float(logs["loss"])  # waits for what runs by itself
+        ends.append(time.perf_counter())
+
+    clock = keras.callbacks.LambdaCallback(on_train_batch_end=stamp)
+    model.fit(x, y, batch, verbose=0, shuffle=False, callbacks=[clock])
+    return [b - a for a, b in itertools.pairwise(ends)]
 
 
 def epoch_seconds(model: Any, *data: Any, epochs: int, callbacks: Any = ()) -> float:

@@ -5,7 +5,9 @@
 A layer over 100 time steps whose recurrent kernel is pruned to balanced blocks, turned
 into a fast one by `km.sparsify`. It runs in turns with the same layer dense, PyTorch's
 layer, ONNX Runtime (if it is installed), and loops over the CSR products of scipy and
-PyTorch. `against fastest` is over the fastest of the dense ones.
+PyTorch. `against fastest` is over the fastest of the dense ones. Each is timed twice: in
+turns, when the weights of the others have been in the caches since, and hot, when its own
+calls came just before.
 """
 
 import importlib.util
@@ -14,10 +16,11 @@ import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from harness import Row, interleaved, parser, ratio, run
+from harness import Row, hot, interleaved, parser, ratio, run
 
 TIME, FEATURES = 100, 16
 DENSE = ("Keras", "PyTorch", "ONNX Runtime")
+TIMINGS = {"in turns": interleaved, "hot": hot}
 
 
 def main() -> None:
@@ -37,10 +40,10 @@ def measure(args: Any) -> Iterator[Row]:
             for batch in args.batches:
                 # The gated ones at the size that the plain one is judged by.
                 if kind == "SimpleRNN" or units == 1024:
-                    yield compare(kind, units, batch, args)
+                    yield from compare(kind, units, batch, args)
 
 
-def compare(kind: str, units: int, batch: int, args: Any) -> Row:
+def compare(kind: str, units: int, batch: int, args: Any) -> Iterator[Row]:
     import keras
     import numpy as np
 
@@ -61,20 +64,30 @@ def compare(kind: str, units: int, batch: int, args: Any) -> Row:
         if all(importlib.util.find_spec(package) for package in NEEDS[name]):
             other = make(kind, model, x)
             contestants |= {} if other is None else {name: other}
-    times = interleaved(contestants, args.repeats)
+    for timing, measure in TIMINGS.items():
+        times = measure(contestants, args.repeats)
+        yield {
+            "timing": timing,
+            "layer": kind,
+            "units": units,
+            "batch": batch,
+            **summarize(times, args.repeats),
+            "difference": error,
+        }
+
+
+def summarize(times: dict[str, list[float]], repeats: int) -> Row:
+    """Medians of all contestants, and how many times faster the sparse layer is."""
+    nothing = [float("nan")]
     milliseconds = {
-        name: 1e3 * statistics.median(times.get(name, [float("nan")]))
+        f"{name} ms": 1e3 * statistics.median(times.get(name, nothing))
         for name in ("sparse", *DENSE, "scipy CSR", "PyTorch CSR")
     }
-    fastest = [min(times[n][i] for n in DENSE if n in times) for i in range(args.repeats)]
+    fastest = [min(times[n][i] for n in DENSE if n in times) for i in range(repeats)]
     return {
-        "layer": kind,
-        "units": units,
-        "batch": batch,
-        **{f"{name} ms": value for name, value in milliseconds.items()},
+        **milliseconds,
         "against own": ratio(times, "Keras", "sparse"),
         "against fastest": ratio(times | {"fastest": fastest}, "fastest", "sparse"),
-        "difference": error,
     }
 
 

@@ -14,6 +14,17 @@ from collections.abc import Callable
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results"
+NOTHING = "Not measured yet."
+# Of training speed: what a row of the table is of, and its columns in their order.
+KEYS = ("backend", "cell", "units", "fan in")
+CONTESTANTS = (
+    "sparse",
+    "dense, Keras",
+    "narrow, Keras",
+    "dense, torch.nn",
+    "narrow, torch.nn",
+    "SparseLab",
+)
 sys.path.insert(0, str(HERE.parent))
 from examples.experiments.records import read
 from examples.experiments.report.markdown import format_number, format_share, write_table
@@ -87,6 +98,67 @@ def tabulate_benchmark(name: str) -> str:
     return tabulate(read(RESULTS / f"{name}.csv"))
 
 
+def tabulate_timing(name: str, timing: str) -> str:
+    """Makes the same of what was timed hot, or in turns."""
+    rows = read(RESULTS / f"{name}.csv")
+    return tabulate([row for row in rows if row.get("timing", "in turns") == timing])
+
+
+def tabulate_training(name: str) -> str:
+    """Makes one row for each layer, with all contestants beside each other."""
+    layers = defaultdict(dict)
+    rows = read(RESULTS / f"{name}.csv")
+    for row in rows:
+        layers[tuple(row[key] for key in KEYS)][row["contestant"]] = row
+    contestants = [
+        name for name in CONTESTANTS if any(name in found for found in layers.values())
+    ]
+
+    def show(row: dict[str, str] | None) -> str:
+        if row is None:
+            return ""
+        milliseconds = format_number(row["ms"])
+        if row["contestant"] == "sparse":
+            return milliseconds
+        return f"{milliseconds} ({format_number(row['over sparse'], digits=2)}×)"
+
+    lines = [
+        [*map(format_number, key), *(show(found.get(name)) for name in contestants)]
+        for key, found in layers.items()
+    ]
+    return write_measured([*KEYS, *contestants], lines, rows)
+
+
+def tabulate_scaling(name: str) -> str:
+    """Makes one row for each size, the dense layer beside the sparse one."""
+    sizes = defaultdict(dict)
+    rows = read(RESULTS / f"{name}.csv")
+    for row in rows:
+        sizes[row["backend"], int(row["units"])][row["layer"]] = row
+    shown = {
+        "step s": ("sparse", "dense"),
+        "peak GiB": ("sparse", "dense"),
+        "build s": ("sparse",),
+        "predict s": ("sparse",),
+    }
+    columns = [(layer, value) for value, layers in shown.items() for layer in layers]
+    lines = [
+        [
+            backend,
+            str(units),
+            *(
+                format_number(found.get(layer, {}).get(value, ""))
+                for layer, value in columns
+            ),
+            format_number(next(iter(found.values()))["dense kernel GiB"]),
+        ]
+        for (backend, units), found in sizes.items()
+    ]
+    names = [f"{layer} {value}" for layer, value in columns]
+    head = ["backend", "units", *names, "dense kernel GiB"]
+    return write_measured(head, lines, rows)
+
+
 def tabulate_largest(name: str) -> str:
     """Makes the same of the largest size only."""
     rows = read(RESULTS / f"{name}.csv")
@@ -96,9 +168,20 @@ def tabulate_largest(name: str) -> str:
 
 def tabulate(rows: list[dict[str, str]]) -> str:
     """Makes a table of rows of results without what they share."""
+    if not rows:
+        return NOTHING
     columns = [c for c in rows[0] if c not in ("command", "machine", "versions")]
     lines = [[format_number(row[column]) for column in columns] for row in rows]
-    return f"{write_table(columns, lines)}\n\n{write_origin(rows)}"
+    return write_measured(columns, lines, rows)
+
+
+def write_measured(
+    head: list[str], lines: list[list[str]], rows: list[dict[str, str]]
+) -> str:
+    """Writes a table, and where, with what and how its rows were measured."""
+    if not rows:
+        return NOTHING
+    return f"{write_table(head, lines)}\n\n{write_origin(rows)}"
 
 
 def write_origin(rows: list[dict[str, str]]) -> str:
@@ -146,7 +229,14 @@ PAGES: dict[str, Makers] = {
         "planted_geometry": lambda name: tabulate_planted(),
         "head_direction": lambda name: tabulate_heading(),
     },
-    "benchmarks.md": {None: tabulate_benchmark, "penalty_memory": tabulate_largest},
+    "benchmarks.md": {
+        None: tabulate_benchmark,
+        "penalty_memory": tabulate_largest,
+        "inference": lambda name: tabulate_timing(name, "in turns"),
+        "inference_hot": lambda name: tabulate_timing("inference", "hot"),
+        "training_speed": tabulate_training,
+        "scaling": tabulate_scaling,
+    },
     "results.md": {
         None: report_experiment,
         "geometry_search": tabulate_front,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import keras_moduli as km
+from keras_moduli._keras_private import iterate_layers
 from tests.backends import CURRENT, OTHERS, installed, needs, run_side_by_side
 from tests.scripts import zoo_elsewhere
 from tests.zoo import ARCHITECTURES
@@ -174,10 +175,14 @@ def assert_keras_alone_fails(member, x, y):
         fit(model, x, y, 1, [])
 
 
+def marks(member):
+    return [needs(member.needs), *([pytest.mark.slow] if member.slow else [])]
+
+
 @pytest.mark.parametrize(
     "member",
     [
-        pytest.param(member, id=name, marks=needs(member.needs))
+        pytest.param(member, id=name, marks=marks(member))
         for name, member in ARCHITECTURES.items()
     ],
 )
@@ -221,10 +226,16 @@ def prune_blocks(model):
             kernel.assign(mask * keras.ops.convert_to_numpy(kernel.value))
 
 
+def list_members(slow):
+    """Of this backend, those that are slow or those that are not."""
+    able = [m for m in ARCHITECTURES.values() if CURRENT in m.serves]
+    return [m for m in able if installed(m.needs) and m.slow == slow]
+
+
 @pytest.mark.backend_independent
-def test_fast_models_are_the_same_on_the_other_backends(tmp_path):
-    members = [m for m in ARCHITECTURES.values() if installed(m.needs)]
-    members = [m for m in members if CURRENT in m.serves]
+@pytest.mark.parametrize("slow", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_fast_models_are_the_same_on_the_other_backends(slow, tmp_path):
+    members = list_members(slow)
     for member in members:
         model, x = member.deploy(member.build()), member.serve(member.data()[0])
         prune_blocks(model)
@@ -238,3 +249,19 @@ def test_fast_models_are_the_same_on_the_other_backends(tmp_path):
     for name in others:
         seen = (tmp_path / f"{name}.txt").read_text().split()
         assert seen == [member.name for member in members if name in member.serves]
+
+
+@pytest.mark.slow
+@pytest.mark.backend_independent
+def test_slow_members_become_nothing_that_others_do_not():
+    kinds = {}
+    for slow in (False, True):
+        models = [member.deploy(member.build()) for member in list_members(slow)]
+        fast = [km.sparsify(model, block=BLOCK) for model in models]
+        layers = [layer for model in fast for layer in iterate_layers(model)]
+        kinds[slow] = {type(layer) for layer in layers if is_ours(layer)}
+    assert kinds[True] <= kinds[False]
+
+
+def is_ours(layer):
+    return type(layer).__module__.startswith(km.__name__)

@@ -6,7 +6,7 @@ import pathlib
 import platform
 import sys
 
-PACKAGES = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax", "torch")
+PACKAGES = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax", "torch", "sparselab")
 
 
 def describe_machine() -> str:

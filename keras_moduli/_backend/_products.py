@@ -39,7 +39,13 @@ def locate_blocks(indices: Tensor, rows: int) -> Sites:
         indices: Rows of blocks (J, K), integers.
         rows: How many rows of blocks the inputs have.
     """
-    if keras.backend.backend() != "jax":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # Read here: gradients of a loop cannot read a variable.
+        return Sites(tf.identity(indices), None, None, rows)
+    if backend != "jax":
         return Sites(indices, None, None, rows)
     flat = ops.reshape(indices, (-1,))
     order = ops.argsort(flat)

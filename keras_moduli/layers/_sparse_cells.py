@@ -82,28 +82,43 @@ class SparseCell(abc.ABC):
         is_nested = isinstance(states, list | tuple)
         columns = [to_columns(s, batch) for s in (states if is_nested else [states])]
         step = self.make_step(batch, columns[0], training)
-        x = to_columns(self.project(inputs, training), batch)
+        x = to_columns(self.project(self.drop_inputs(inputs, training)), batch)
         new = [to_rows(state, batch) for state in step(x, columns)]
         return new[0], new if is_nested else new[0]
 
-    def project(self, inputs: Tensor, training: bool) -> Tensor:
+    def project(self, inputs: Any) -> Tensor:
         """Returns inputs (..., features) times their kernel, with their bias.
 
         Args:
-            inputs: Of one step (batch, features), or of all (batch, time, features).
-            training: Whether they drop out.
+            inputs: Of one step (batch, features), or of all (batch, time, features), as
+                `drop_inputs` returns them.
         """
-        mask = None
-        if training and self._drops(self.dropout):
-            step = inputs if len(inputs.shape) == 2 else inputs[:, 0]
-            mask = self.get_dropout_mask(step)
-        if isinstance(mask, list):  # one for each gate
-            inputs = [_drop(inputs, each) for each in mask]
-        elif mask is not None:
-            inputs = _drop(inputs, mask)
         y = self._multiply_inputs(inputs)
         bias = self.get_input_bias()
         return y if bias is None else y + bias
+
+    def drop_inputs(self, inputs: Tensor, training: bool) -> Any:
+        """Returns inputs of which some have dropped out, for each gate if they differ."""
+        if not (training and self._drops(self.dropout)):
+            return inputs
+        step = inputs if len(inputs.shape) == 2 else inputs[:, 0]
+        mask = self.get_dropout_mask(step)
+        if isinstance(mask, list):
+            return [_drop(inputs, each) for each in mask]
+        return _drop(inputs, mask)
+
+    def make_projection(self, batch: Any) -> Any:
+        """Returns `project(inputs)`, in columns, for use inside of a loop."""
+        kernel = ops.transpose(ops.convert_to_tensor(self.kernel))
+        bias = self.get_input_bias()
+        if bias is not None:
+            bias = to_columns(bias[None], batch)
+
+        def project(x: Tensor) -> Tensor:
+            y = ops.matmul(kernel, x)
+            return y if bias is None else y + bias
+
+        return project
 
     def _multiply_inputs(self, inputs: Any) -> Tensor:
         if self.kernel_indices is None:

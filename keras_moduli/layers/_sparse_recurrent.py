@@ -32,7 +32,7 @@ _LAYER_ARGUMENTS = (
     "autocast",
 )
 _SHARED = ("dtype", "trainable")
-# Up to so many features, XLA multiplies inputs faster inside the loop than before it.
+_FEW_FEATURES = 64
 
 
 class SparseRNN(keras.layers.RNN):
@@ -102,7 +102,12 @@ class SparseRNN(keras.layers.RNN):
         states = [to_columns(s, batch) for s in keras.tree.flatten(initial_state)]
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         step = self.cell.make_step(batch, states[0], training)
-        inputs = to_steps(self.cell.project(sequences, training), batch)
+        sequences = self.cell.drop_inputs(sequences, training)
+        if self._projects_in_loop(sequences):
+            step = _project_first(self.cell.make_projection(batch), step)
+            inputs = to_steps(sequences, batch)
+        else:
+            inputs = to_steps(self.cell.project(sequences), batch)
         output, outputs, states = _backend.run_steps(
             step,
             inputs,
@@ -115,6 +120,19 @@ class SparseRNN(keras.layers.RNN):
         )
         rows = [to_rows(state, batch) for state in states]
         return to_rows(output, batch), from_steps(outputs, batch), rows
+
+    def _projects_in_loop(self, sequences: Any) -> bool:
+        """Whether inputs are multiplied inside the loop.
+
+        Few features are multiplied faster there than what comes of them, as many as all
+        gates have neurons, is written and read.
+        """
+        is_plain = not isinstance(sequences, list) and self.cell.kernel_indices is None
+        return (
+            is_plain
+            and _backend.multiplies_rows()
+            and sequences.shape[-1] <= _FEW_FEATURES
+        )
 
     def _sort(self, x: Tensor) -> Tensor:
         return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
@@ -140,6 +158,10 @@ class SparseRNN(keras.layers.RNN):
         """Rebuilds the layer from what `get_config` returned."""
         with keras.saving.custom_object_scope(custom_objects or {}):
             return cls(**config)
+
+
+def _project_first(project: Any, step: Any) -> Any:
+    return lambda x, states: step(project(x), states)
 
 
 def to_steps(x: Tensor, batch: Any) -> Tensor:

@@ -48,6 +48,7 @@ def weather_forecaster():
     # Keras's gradients of stateful LSTMs and GRUs fail on PyTorch.
     trains=("tensorflow", "jax"),
     fast=5,
+    slow=True,
 )
 def stateful_forecaster():
     """Stacked, and each batch goes on where the one before has ended."""
@@ -71,6 +72,7 @@ def waves():
     waves,
     "sparse_categorical_crossentropy",
     fast=10,
+    slow=True,
 )
 def timeseries_transformer():
     """Ntakouris, 2021: attention within the graph of the model."""

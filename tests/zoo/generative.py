@@ -291,6 +291,7 @@ def reconstruct(vae):
     images,
     deploy=reconstruct,
     fast=3,
+    slow=True,
 )
 def vae():
     """Chollet, 2020."""

@@ -33,6 +33,7 @@ def captchas():
     ),
     serve=lambda x: x["image"],
     fast=10,
+    slow=True,
 )
 def crnn():
     """Nain, 2020: convolutions, then LSTMs along the width, then CTC."""
@@ -63,6 +64,7 @@ def spectrograms():
     keras.losses.CTC(),
     pruning=({"sparsity": 0.8, "scope": "layer"},),
     fast=10,
+    slow=True,
 )
 def deep_speech():
     """Bensaid and Hamidi, 2021, after Amodei et al., "Deep Speech 2", 2015."""
@@ -92,6 +94,7 @@ def microphones():
     "sparse_categorical_crossentropy",
     pruning=({"sparsity": 0.75, "structure": Blocks((4, 4), balanced=False)},),
     fast=2,
+    slow=True,
 )
 def residual_speaker_net():
     """Badhe, 2020: blocks of convolutions in time with shortcuts around them."""

@@ -36,6 +36,7 @@ class Architecture:
         trains: The backends on which Keras can train it at all.
         serves: Those on which Keras can call it.
         needs: A package without which Keras cannot build it.
+        slow: Whether it is left to the slow tests: the others have all that becomes fast.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Architecture:
     trains: tuple[str, ...] = BACKENDS
     serves: tuple[str, ...] = BACKENDS
     needs: str = "keras"
+    slow: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

@@ -23,6 +23,7 @@ def reviews():
     "binary_crossentropy",
     pruning=({"sparsity": 0.9},),
     fast=9,
+    slow=True,
 )
 def bidirectional_lstm():
     """Chollet, 2020."""
@@ -148,6 +149,7 @@ def text():
     ),
     chain=True,
     fast=3,
+    slow=True,
 )
 def text_generator():
     """Chollet, 2015."""

@@ -17,6 +17,7 @@ def digits():
     "categorical_crossentropy",
     pruning=({"sparsity": 0.9},),
     fast=1,
+    slow=True,
 )
 def mnist_convnet():
     """Chollet, 2015, at its full size."""
@@ -40,6 +41,7 @@ def mnist_convnet():
     "sparse_categorical_crossentropy",
     pruning=({"sparsity": 0.9},),
     fast=1,
+    slow=True,
 )
 def mobile_net_v2():
     """Sandler et al., 2018: the smallest, and of that the blocks that others build on."""
@@ -55,7 +57,12 @@ def noisy_digits():
     return images.clip(0.2, 0.8), images
 
 
-@architecture("examples/vision/autoencoder", noisy_digits, "binary_crossentropy")
+@architecture(
+    "examples/vision/autoencoder",
+    noisy_digits,
+    "binary_crossentropy",
+    slow=True,
+)
 def autoencoder():
     """Srihari, 2021: convolutions down, and transposed ones up again."""
     inputs = x = keras.Input((16, 16, 1))
@@ -85,6 +92,7 @@ def contrastive(different, distance):
     pairs,
     contrastive,
     fast=2,
+    slow=True,
 )
 def siamese():
     """Mehdi, 2021: one network sees both images."""
@@ -114,6 +122,7 @@ def films():
     films,
     "binary_crossentropy",
     pruning=({"sparsity": 0.75, "scope": "gate"},),
+    slow=True,
 )
 def next_frame():
     """Joshi, 2021: convolutional LSTMs, and a convolution in time at the end."""
