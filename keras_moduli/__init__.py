@@ -3,9 +3,9 @@
 Read it in this order: neurons live on `manifolds`, `inhibitors` price distances,
 `connectivity` says which blocks a kernel has from the start, `penalties` and
 `regularizers` make kernels pay and `layers` learn positions, `schedules` and `pruning`
-remove what does not pay, `sparse` makes what is left fast, `report` shows what it is,
-`callbacks` move the geometry while a model trains, and `compression` makes small files
-of what is sparse.
+remove what does not pay, `rewiring` moves blocks that learn little, `sparse` makes what
+is left fast, `report` shows what it is, `callbacks` move the geometry while a model
+trains, and `compression` makes small files of what is sparse.
 """
 
 from keras_moduli import (
@@ -20,6 +20,7 @@ from keras_moduli import (
     pruning,
     regularizers,
     report,
+    rewiring,
     schedules,
     sparse,
 )
@@ -39,6 +40,7 @@ from keras_moduli.pruning import (
 )
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
 from keras_moduli.report import geometry, sparsity
+from keras_moduli.rewiring import Rewire
 from keras_moduli.sparse import sparsify
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "MagnitudePruning",
     "ModuliRegularizer",
     "NeuronSwap",
+    "Rewire",
     "__version__",
     "callbacks",
     "compression",
@@ -66,6 +69,7 @@ __all__ = [
     "pruning",
     "regularizers",
     "report",
+    "rewiring",
     "save_compressed",
     "schedules",
     "sparse",

@@ -20,6 +20,14 @@ def model(compiled=True, optimizer="adam"):
     return network
 
 
+def blocky(compiled=True):
+    layer = L.SparseSimpleRNN(8, connectivity=km.connectivity.Random(0.5, (2, 2)))
+    network = keras.Sequential([keras.Input((5, 2)), layer], name="blocky")
+    if compiled:
+        network.compile("adam", "mse")
+    return network
+
+
 def sparse():
     network = model()
     network.set_weights([on(2, 3), np.eye(3), on(3)])
@@ -269,6 +277,36 @@ ROWS = [
     (lambda: S.erdos_renyi_kernel([(8, 8)], -(10**400)), ValueError, ["`density`"]),
     (lambda: S.erdos_renyi_kernel(8, 0.1), TypeError, ["`shapes`", "8"]),
     (lambda: km.embedding_optimizer({"a": 1}), TypeError, ["`optimizer`"]),
+    (lambda: km.Rewire(), ValueError, ["`Rewire(..., data=(x, y))`", "grow='near'"]),
+    (lambda: km.Rewire(0), ValueError, ["`fraction` must be above 0"]),
+    (lambda: km.Rewire(1.5), ValueError, ["(0, 1]", "fraction=1.5"]),
+    (lambda: km.Rewire(frequency=0), ValueError, ["`frequency` must be at least 1"]),
+    (lambda: km.Rewire(end=100), ValueError, ["after the first move", "end=100"]),
+    (lambda: km.Rewire(grow="far"), ValueError, ["'near'", "grow='far'"]),
+    (lambda: km.Rewire(drop="gradient"), ValueError, ["['magnitude']"]),
+    (lambda: km.Rewire(data=on(3)), TypeError, ["`data` must be (x, y)", "ndarray"]),
+    (lambda: km.Rewire(data=(on(3), on(4))), ValueError, ["of samples", "[3, 4]"]),
+    (lambda: km.Rewire(grow="near", data=(on(3), on(3))), ValueError,
+        ["`data` is for grow='gradient'"]),
+    (lambda: km.Rewire(grow="near", embedding=on(3)), TypeError, ["NeuronEmbedding"]),
+    (lambda: km.Rewire(grow="near", select={"kernel": 0.5}), TypeError,
+        ["without sparsities"]),
+    (lambda: km.Rewire(grow="random").attach(model()), ValueError,
+        ["no kernel of blocks", "`km.layers.SparseGRU(", "regrow='rigl'"]),
+    (lambda: km.Rewire(grow="random", select="kernel").attach(model()), ValueError,
+        ["no kernel of blocks that select='kernel' matches"]),
+    (lambda: train(blocky(), P(), km.Rewire(grow="random")), ValueError,
+        ["blocky/", "select=lambda v", "`select=` in Rewire"]),
+    (lambda: km.Rewire(grow="near").attach(blocky()), ValueError,
+        ["no manifold connects", "km.connectivity.Local(...)", "embedding="]),
+    (lambda: km.Rewire(grow="near", embedding=L.NeuronEmbedding()).attach(blocky()),
+        ValueError, ["no positions yet", "build_for(8)"]),
+    (lambda: km.Rewire(grow="near", embedding=built(5)).attach(blocky()), ValueError,
+        ["places 5 neurons", "8 inputs and 8 neurons"]),
+    (lambda: km.Rewire(data=(on(2, 5, 2), on(2, 8))).attach(blocky(compiled=False)),
+        ValueError, ["has no loss", "`model.compile("]),
+    (lambda: km.Rewire(grow="random").update(0), ValueError, ["Call `attach(model"]),
+    (lambda: km.Rewire(grow="random").due(0), ValueError, ["Call `attach(model"]),
 ]  # fmt: skip
 
 
@@ -301,7 +339,7 @@ ODD = [None, "", "torus", float("nan"), 10**400, -1, True, [], [1], (1, "a"), {}
         km.GeometrySchedule, km.GeometryMonitor, km.NeuronSwap, km.embedding_optimizer,
         km.geometry, km.sparsity, km.sparsify, km.sparse.plan, km.sparse.Stream,
         km.sparse.SparsePlan, km.sparse.BlockSparseDense, S.Blocks, S.NofM, S.Timeline,
-        S.erdos_renyi_kernel, S.prunable_variables, km.load_compressed],
+        S.erdos_renyi_kernel, S.prunable_variables, km.load_compressed, km.Rewire],
     ids=lambda call: call.__qualname__,
 )  # fmt: skip
 def test_whatever_comes_is_taken_or_refused_in_words(call):

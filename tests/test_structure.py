@@ -40,6 +40,7 @@ ORDER = [
     "layers",
     "schedules",
     "pruning",
+    "rewiring",
     "sparse",
     "report",
     "callbacks",
@@ -99,6 +100,7 @@ INSIDE = {
     "_kernel _constraint",
     "sparse": "_orders _report _cost _plan _cells _layers _einsum _attention "
     "converters _tree _planner _comparison _convert streaming _stream",
+    "rewiring": "_timeline _moves _growth _run _callback",
     "callbacks": "_optimizer _schedule _monitor _swap",
     "report": "_labels _sparsity _geometry",
 }

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli._backend._gradients import compile_gradients
 from keras_moduli._backend._loops import is_known_to_be_one, name_product, run_steps
 from keras_moduli._backend._precision import compute_in_float64
 from keras_moduli._backend._products import (
@@ -22,6 +23,7 @@ from keras_moduli._backend._recurrence import Recurrence
 
 __all__ = [
     "Recurrence",
+    "compile_gradients",
     "compute_in_float64",
     "is_known_to_be_one",
     "locate_blocks",

@@ -13,7 +13,7 @@ Array = NDArray[Any]
 _MOST_EDGES = 64  # of an island, the longest, that are tried
 
 
-def join_islands(taken: Array, rank: Array, grid: Grid) -> Array:
+def join_islands(taken: Array, rank: Array, grid: Grid, kept: Any = None) -> Array:
     """Returns a layout in which all neurons reach each other, with the same sums.
 
     Each node of the graph (see `Grid.nodes`) has as many blocks going out as coming in.
@@ -25,11 +25,11 @@ def join_islands(taken: Array, rank: Array, grid: Grid) -> Array:
         taken: Boolean matrix of the blocks, those of the diagonal among them.
         rank: Matrix of the same shape.
         grid: The kernel that it is a layout of.
+        kept: Boolean matrix of the blocks that stay, by default those of the diagonal.
+            Each island must have others.
     """
-    edges = Edges(taken, grid.diagonal, rank)
-    of_row, of_column = grid.nodes
-    start = of_row[edges.rows]
-    label = _label(start, of_column[edges.columns], of_row[-1] + 1)
+    edges = Edges(taken, grid.diagonal if kept is None else kept, rank)
+    start, label = grid.nodes[0][edges.rows], _label_nodes(taken, grid)
     while (label != label[0]).any():
         sizes = np.bincount(label)
         smallest = int(np.where(sizes > 0, sizes, len(label) + 1).argmin())
@@ -50,6 +50,17 @@ def _find_cheapest(edges: Edges, inside: Array, outside: Array) -> tuple[int, in
     cost -= edges.lengths[inside][:, None]
     k, m = np.unravel_index(cost.argmin(), cost.shape)
     return int(inside[k]), int(outside[m])
+
+
+def is_whole(taken: Array, grid: Grid) -> bool:
+    """Whether nothing falls apart if all connections are taken for both directions."""
+    label = _label_nodes(taken, grid)
+    return bool((label == label[0]).all())
+
+
+def _label_nodes(taken: Array, grid: Grid) -> Array:
+    (rows, columns), (of_row, of_column) = np.nonzero(taken), grid.nodes
+    return _label(of_row[rows], of_column[columns], of_row[-1] + 1)
 
 
 def _label(start: Array, end: Array, count: int) -> Array:

@@ -1,15 +1,18 @@
 """A weight that holds the blocks of a kernel, and what is known of it."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
 from keras_moduli.connectivity._layout import BlockLayout
 
 Array = NDArray[Any]
+Tensor = Any
 Variable = Any
 Tensor = Any
 
@@ -104,3 +107,42 @@ def get_dense_shape(variable: Variable) -> tuple[int, ...]:
     """Returns the shape of a weight, or of the dense kernel of which it holds blocks."""
     kernel = find_kernel(variable)
     return tuple(variable.shape) if kernel is None else kernel.shape
+
+
+# Blocks and their rows, by the addresses of the weights that they stand beside.
+_extensions: contextvars.ContextVar[dict[int, tuple[Tensor, Tensor]]]
+_extensions = contextvars.ContextVar("extensions", default={})  # noqa: B039
+
+
+@contextlib.contextmanager
+def extend_kernels(
+    kernels: Sequence[BlockKernel], blocks: Sequence[Tensor], indices: Sequence[Tensor]
+) -> Iterator[None]:
+    """Lets kernels have further blocks, in what layers compute within a context.
+
+    So there are gradients of blocks that a kernel does not have.
+
+    Args:
+        kernels: The kernels.
+        blocks: Of each (J, c, C·b).
+        indices: In which rows of blocks they are, (J, C).
+    """
+    sites = zip(kernels, blocks, indices, strict=True)
+    token = _extensions.set({id(k.weights): (b, i) for k, b, i in sites})
+    try:
+        yield
+    finally:
+        _extensions.reset(token)
+
+
+def add_extension(
+    kernel: BlockKernel, blocks: Tensor, indices: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the blocks of a kernel and their rows, with those of `extend_kernels`."""
+    if (more := _extensions.get().get(id(kernel.weights))) is None:
+        return blocks, indices
+    other = ops.cast(more[0], blocks.dtype), ops.cast(more[1], indices.dtype)
+    return (
+        ops.concatenate([blocks, other[0]], axis=-1),
+        ops.concatenate([indices, other[1]], axis=-1),
+    )

@@ -148,14 +148,27 @@ def _measure_blocks(
     block: tuple[int, int],
     seed: int,
 ) -> Array:
-    """Returns d² between the centers of blocks of inputs and of outputs, (R, J).
-
-    Of single precision: what differs by the rounding of doubles is the same.
-    """
+    """Returns d² between the blocks of inputs and of outputs of a kernel, (R, J)."""
     for name, count in (("outputs", units), ("inputs", rows)):
         _check_size(manifold, name, count)
     outputs = manifold.sample(units, seed)
     inputs = outputs if rows == units else manifold.sample(rows, (seed + 1) % 2**32)
+    return measure_between(manifold, inputs, outputs, block)
+
+
+def measure_between(
+    manifold: manifolds.Manifold, inputs: Array, outputs: Array, block: tuple[int, int]
+) -> Array:
+    """Returns d² between the centers of blocks of inputs and of outputs, (R, J).
+
+    Of single precision: what differs by the rounding of doubles is the same.
+
+    Args:
+        manifold: Where they lie.
+        inputs: Points (rows, d).
+        outputs: Points (units, d).
+        block: (b, c).
+    """
     x = _find_centers(manifold, inputs, block[0])
     y = _find_centers(manifold, outputs, block[1])
     return _in_parts(lambda part: _measure(manifold, x[:, None], part).T, y, len(x)).T

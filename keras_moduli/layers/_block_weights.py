@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_moduli import _backend, connectivity, regularizers
 from keras_moduli.connectivity import BlockKernel, BlockLayout
+from keras_moduli.connectivity._kernel import add_extension
 from keras_moduli.connectivity._layout import to_columns, to_rows
 
 Tensor = Any
@@ -92,6 +93,7 @@ class BlockProduct:
         columns = slice(first, last)
         weights = ops.convert_to_tensor(weights)
         indices = ops.convert_to_tensor(indices)
+        weights, indices = add_extension(kernel, weights, indices)
         if first or last is not None:
             weights, indices = weights[columns], indices[columns]
         count = weights.shape[0] * weights.shape[1]
