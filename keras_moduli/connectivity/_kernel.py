@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
@@ -14,7 +15,6 @@ from keras_moduli.connectivity._layout import BlockLayout
 Array = NDArray[Any]
 Tensor = Any
 Variable = Any
-Tensor = Any
 
 
 @dataclass(frozen=True, eq=False)
