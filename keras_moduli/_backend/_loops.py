@@ -47,25 +47,22 @@ def run_steps(
     if go_backwards:
         inputs = ops.flip(inputs, axis=0)
         mask = None if mask is None else ops.flip(mask, axis=0)
+    if mask is None and _recurrence.takes(recurrence, states[0]):
+        outputs, last = _recurrence.run(recurrence, inputs, states[0], all_outputs)
+        return last, last[None] if outputs is None else outputs, [last]
     if mask is not None:
         # The output is carried along: it is not the state if the first steps are masked.
         states, step = [*states, ops.zeros_like(states[0])], _hold(step, zero_output)
-    backend = keras.backend.backend()
-    is_plain = backend == "torch" and recurrence is not None and mask is None
-    if is_plain and _recurrence.takes(recurrence, states[0]):
-        outputs, last = _recurrence.run(recurrence, inputs, states[0], all_outputs)
-        states = [last]
-    elif backend == "torch" or unroll:
-        outputs, states = _run_in_python(step, inputs, mask, states, all_outputs)
-    elif backend == "jax":
-        outputs, states = _run_in_jax(step, inputs, mask, states, all_outputs)
-    elif backend == "tensorflow":
-        outputs, states = _run_in_tensorflow(step, inputs, mask, states, all_outputs)
-    else:
-        outputs, states = _run_in_python(step, inputs, mask, states, all_outputs)
-    last = states[-1] if mask is not None else states[0]
+    run = _run_in_python if unroll else _find_loop()
+    outputs, states = run(step, inputs, mask, states, all_outputs)
+    last = _pick_output(states, mask is not None)
     states = states[:-1] if mask is not None else states
     return last, last[None] if outputs is None else outputs, states
+
+
+def _find_loop() -> Callable[..., tuple[Tensor, States]]:
+    loops = {"jax": _run_in_jax, "tensorflow": _run_in_tensorflow}
+    return loops.get(keras.backend.backend(), _run_in_python)
 
 
 def _hold(step: Any, zero_output: bool) -> Any:

@@ -30,8 +30,10 @@ class Recurrence(NamedTuple):
     is_vector: bool
 
 
-def takes(recurrence: Recurrence, state: Tensor) -> bool:
+def takes(recurrence: Recurrence | None, state: Tensor) -> bool:
     """Whether `run` can do what a recurrence says, of blocks that fill the states."""
+    if recurrence is None or keras.backend.backend() != "torch":
+        return False
     across, c = recurrence.operand.shape[0], recurrence.operand.shape[1]
     if recurrence.is_vector:
         c = recurrence.operand.shape[2]
