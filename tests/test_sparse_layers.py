@@ -28,6 +28,10 @@ OPTIONS = {
 }
 
 
+def numpy(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
 def uneven(columns):
     """A layout whose blocks stick out, and whose rows are used as it happens."""
     rng = np.random.RandomState(0)
@@ -54,7 +58,14 @@ def pair(kind, connectivity, **options):
     return sparse, dense, kernel
 
 
-def compute(layer, batch, mask, with_gradients=True):
+def weigh(output):
+    """A scalar that each entry of an output adds another part of itself to."""
+    size = int(np.prod(output.shape))
+    parts = np.cos(np.arange(size, dtype="float32")).reshape(output.shape)
+    return ops.sum(output * ops.convert_to_tensor(parts))
+
+
+def compute(layer, batch, mask):
     """Outputs, and the gradients of weights, inputs and first states."""
     rng = np.random.RandomState(2)
     x = rng.standard_normal((batch, TIME, FEATURES)).astype("float32")
@@ -64,7 +75,7 @@ def compute(layer, batch, mask, with_gradients=True):
     kept = None
     if mask:
         kept = rng.uniform(size=(batch, TIME)) > 0.4
-        kept[:, 0] = True  # Keras's backends differ where the first step is masked
+        kept[:, [0, -1]] = True  # Keras's backends differ where the first step is masked
 
     def call(x, *arrays):
         values = [v.value for v in layer.non_trainable_variables]
@@ -79,20 +90,11 @@ def compute(layer, batch, mask, with_gradients=True):
         return outputs
 
     def loss(*arrays):
-        return sum(
-            ops.sum(
-                output
-                * ops.cos(
-                    ops.reshape(ops.arange(ops.size(output)), ops.shape(output)) * 1.0
-                )
-            )
-            for output in call(*arrays)
-        )
+        return sum(weigh(output) for output in call(*arrays))
 
-    weights = [ops.convert_to_numpy(v) for v in layer.trainable_variables]
+    weights = [numpy(v) for v in layer.trainable_variables]
     outputs = [
-        ops.convert_to_numpy(y)
-        for y in call(*map(ops.convert_to_tensor, [x, *states, *weights]))
+        numpy(y) for y in call(*map(ops.convert_to_tensor, [x, *states, *weights]))
     ]
     return outputs, backends.gradient(loss, x, *states, *weights)
 
@@ -138,8 +140,8 @@ def test_cells_compute_what_layers_compute():
         layer = getattr(km.layers, f"Sparse{kind}")(
             UNITS, connectivity=EVEN, input_connectivity=rule
         )
-        expected = layer(x)
-        np.testing.assert_allclose(K.RNN(layer.cell)(x), expected, atol=1e-6)
+        expected = numpy(layer(x))
+        np.testing.assert_allclose(numpy(K.RNN(layer.cell)(x)), expected, atol=1e-6)
 
 
 def uneven_inputs(gates):
@@ -149,7 +151,7 @@ def uneven_inputs(gates):
 
 def test_inputs_can_be_connected_by_a_rule():
     layer = km.layers.SparseLSTM(
-        UNITS, connectivity=EVEN, input_connectivity=uneven_inputs(4), dropout=0.5
+        UNITS, connectivity=EVEN, input_connectivity=uneven_inputs(4), seed=5
     )
     dense = K.LSTM(UNITS)
     x = np.random.RandomState(0).standard_normal((BATCH, TIME, FEATURES))
@@ -158,7 +160,7 @@ def test_inputs_can_be_connected_by_a_rule():
     dense.cell.kernel.assign(find_kernel(layer.cell.kernel).to_matrix())
     matrix = find_kernel(layer.cell.recurrent_kernel).to_matrix()
     dense.cell.recurrent_kernel.assign(matrix)
-    np.testing.assert_allclose(layer(x), dense(x), atol=1e-6)
+    np.testing.assert_allclose(numpy(layer(x)), numpy(dense(x)), atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 5, 4), (1, 4)])
@@ -178,7 +180,7 @@ def test_dense_layers_are_those_of_keras(shape):
             return ops.sum(y * y)
 
         x = np.random.RandomState(0).standard_normal(shape)
-        weights = [ops.convert_to_numpy(v) for v in layer.trainable_variables]
+        weights = [numpy(v) for v in layer.trainable_variables]
         return backends.gradient(loss, x, *weights)
 
     of_x, of_kernel, of_bias = gradients(sparse)
@@ -200,12 +202,12 @@ def test_layers_learn_and_are_saved(kind, tmp_path):
     assert losses[-1] < 0.6 * losses[0]
     # Blocks that have moved are found where they are, not where the rule had them.
     indices = layer.cell.recurrent_kernel_indices
-    moved = np.sort((ops.convert_to_numpy(indices) + 1) % (UNITS // 4), axis=1)
+    moved = np.sort((numpy(indices) + 1) % (UNITS // 4), axis=1)
     indices.assign(moved)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     again = loaded.layers[0].cell.recurrent_kernel_indices
-    np.testing.assert_array_equal(ops.convert_to_numpy(again), moved)
+    np.testing.assert_array_equal(numpy(again), moved)
     np.testing.assert_allclose(model.predict(x), loaded.predict(x), atol=1e-6)
     assert loaded.layers[0].get_config() == layer.get_config()
 
@@ -223,7 +225,8 @@ def test_an_order_names_neurons_as_callers_know_them():
     ordered.set_weights(plain.get_weights())
     expected, _ = plain(x, initial_state=[state[:, order]])
     got, last = ordered(x, initial_state=[state])
-    np.testing.assert_allclose(ops.convert_to_numpy(got)[:, order], expected, atol=1e-6)
+    got, last, expected = map(numpy, (got, last, expected))
+    np.testing.assert_allclose(got[:, order], expected, atol=1e-6)
     np.testing.assert_array_equal(got, last)
 
 
@@ -239,8 +242,8 @@ def test_streams_in_pieces_are_those_of_a_whole(kind):
     layer.build(x.shape)
     whole.build(x.shape)
     whole.set_weights(layer.get_weights())
-    pieces = [ops.convert_to_numpy(layer(piece)) for piece in (x[:, :2], x[:, 2:])]
-    np.testing.assert_allclose(np.concatenate(pieces, 1), whole(x), atol=1e-6)
+    pieces = [numpy(layer(piece)) for piece in (x[:, :2], x[:, 2:])]
+    np.testing.assert_allclose(np.concatenate(pieces, 1), numpy(whole(x)), atol=1e-6)
 
 
 def test_mixed_precision_computes_in_it():
@@ -254,19 +257,13 @@ def test_mixed_precision_computes_in_it():
         assert layer.cell.recurrent_kernel_indices.dtype == "int32"
 
 
-INITIALIZERS = {
-    "orthogonal": (1.0, 0.25),
-    "glorot_uniform": (1.0, 0.25),
-    "lecun_normal": (1.0, 0.25),
-    "identity": (1.0, 1e-4),
-}
-
-
 @pytest.mark.backend_independent
-@pytest.mark.parametrize("initializer", INITIALIZERS)
-@pytest.mark.parametrize("density", [1 / 16, 1 / 2])
+@pytest.mark.parametrize(
+    "initializer", ["orthogonal", "glorot_uniform", "lecun_normal", "identity"]
+)
+@pytest.mark.parametrize("density", [1 / 8, 1 / 2])
 def test_initializers_keep_the_scale_of_states_over_100_steps(initializer, density):
-    """Of a linear recurrence: 1 ± what is left to chance of 512 neurons."""
+    """Of a linear recurrence; what is random has as much chance as 64 neurons have."""
     layer = km.layers.SparseSimpleRNN(
         512,
         connectivity=km.connectivity.Local("torus", density, block=(16, 32)),
@@ -277,12 +274,10 @@ def test_initializers_keep_the_scale_of_states_over_100_steps(initializer, densi
     x = np.zeros((8, 101, 1))
     layer.build(x.shape)
     state = np.random.RandomState(0).standard_normal((8, 512))
-    states = ops.convert_to_numpy(layer(x, initial_state=[state]))
-    rates = np.linalg.norm(states[:, 100], axis=1) / np.linalg.norm(states[:, 0], axis=1)
-    wanted, spread = INITIALIZERS[initializer]
-    # Powers of a random matrix: a few per cent a step are chance.
-    per_step = np.exp(np.log(rates).mean() / 100)
-    assert abs(per_step - wanted) < max(1e-4, 0.05), (per_step, spread)
+    states = numpy(layer(x, initial_state=[state]))
+    norms = np.linalg.norm(states, axis=2)
+    chance = 1e-3 if initializer == "identity" else 1 / np.sqrt(64)
+    assert abs((norms[:, 100] / norms[:, 0]).mean() ** 0.01 - 1) < chance
 
 
 @pytest.mark.backend_independent
@@ -294,7 +289,7 @@ def test_scales_are_those_of_a_kernel_of_as_many_inputs():
             recurrent_initializer=name,
         )
         layer.build((1, 1, 1))
-        weights = ops.convert_to_numpy(layer.cell.recurrent_kernel)
+        weights = numpy(layer.cell.recurrent_kernel)
         fan = {"fan_in": 128, "fan_avg": (128 + 4 * 128) / 2}[mode]
         scale = 2.0 if name == "he_normal" else 1.0
         assert np.isclose(weights.std(), np.sqrt(scale / fan), rtol=0.02)
@@ -311,9 +306,9 @@ def test_an_identity_needs_a_diagonal():
 def test_the_dense_kernel_is_never_there():
     """Neither as a weight nor, in building or saving, as an array of its size."""
     layer = km.layers.SparseSimpleRNN(
-        2**15, connectivity=km.connectivity.Banded(2**-9, block=(16, 64))
+        2**15, connectivity=km.connectivity.Banded(2**-8, block=(16, 64))
     )
     layer.build((1, 1, 1))
-    assert layer.cell.recurrent_kernel.shape == (512, 64, 64)
+    assert layer.cell.recurrent_kernel.shape == (512, 64, 128)
     y = layer(np.ones((1, 2, 1)))
     assert y.shape == (1, 2**15)

@@ -28,8 +28,7 @@ def run_steps(
 
     Args:
         step: Returns the next states, of the inputs of one step and states; the first of
-            them is the output. Its attribute `recurrence`, if it has one, says that it
-            is a plain one.
+            them is the output. Its attribute `recurrence` says that it is a plain one.
         inputs: (time, ...).
         states: The first states.
         mask: Of booleans (time, ...) that broadcast with states: where False, a step
@@ -45,8 +44,7 @@ def run_steps(
     """
     recurrence: Any = getattr(step, "recurrence", None)
     if go_backwards:
-        inputs = ops.flip(inputs, axis=0)
-        mask = None if mask is None else ops.flip(mask, axis=0)
+        inputs, mask = _reverse(inputs), _reverse(mask)
     if mask is None and _recurrence.takes(recurrence, states[0]):
         outputs, last = _recurrence.run(recurrence, inputs, states[0], all_outputs)
         return last, last[None] if outputs is None else outputs, [last]
@@ -58,6 +56,10 @@ def run_steps(
     last = _pick_output(states, mask is not None)
     states = states[:-1] if mask is not None else states
     return last, last[None] if outputs is None else outputs, states
+
+
+def _reverse(sequence: Tensor) -> Tensor:
+    return None if sequence is None else ops.flip(sequence, axis=0)
 
 
 def _find_loop() -> Callable[..., tuple[Tensor, States]]:

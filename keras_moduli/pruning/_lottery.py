@@ -74,13 +74,18 @@ def lottery_ticket(
     ticket, weights = _make_fresh(model, _checks.seed("seed", seed))
     if rewind is not None:
         _rewind(ticket, rewind)
+    _keep_geometry(model, weights, rewind)
+    for variable, mask in masks:
+        _hold(weights[id(variable)], mask)
+    return ticket
+
+
+def _keep_geometry(model: keras.Model, weights: dict[int, Any], rewind: Any) -> None:
+    """Puts neurons, and blocks, where they are in the model of which it is a ticket."""
     for positions in _geometry.list_embeddings(model):
         _copies.copy_value(positions, weights[id(positions)])
     for blocks in filter(None, map(find_kernel, model.weights)):
         _keep_places(blocks.indices, weights[id(blocks.indices)], rewind)
-    for variable, mask in masks:
-        _hold(weights[id(variable)], mask)
-    return ticket
 
 
 def _find_masks(model: keras.Model, select: Select) -> list[tuple[Any, Any]]:
