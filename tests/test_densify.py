@@ -192,6 +192,28 @@ def test_prices_that_cannot_be_moved():
         km.densify(model)
 
 
+def test_inside_of_a_layer_that_is_not_of_keras():
+    model = model_of(km.layers.Moduli(born("GRU"), "torus"))
+    new = km.densify(model)
+    assert type(new.layers[0].layer) is keras.layers.GRU
+    assert_same(new, model)
+    losses = [float(sum(map(float, m.losses))) for m in (model, new)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    with pytest.raises(ValueError, match=r"`kernel_regularizer` .* `order`"):
+        km.densify(model_of(km.layers.Moduli(born("SimpleRNN", order=ORDER), "torus")))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_float16"])
+def test_half_precision(dtype):
+    layer = km.layers.SparseDense(UNITS, connectivity=HALF, dtype=dtype)
+    layer.build((None, FEATURES))
+    new = km.densify(layer)
+    assert new.dtype_policy.name == layer.dtype_policy.name == dtype
+    kernel = km.connectivity.find_kernel(layer.kernel).to_matrix()
+    np.testing.assert_array_equal(array(new.kernel), kernel)
+    assert find_marks(array(ops.cast(new.kernel, "float32"))).mean() == 0.5
+
+
 def test_what_is_shared_stays_shared():
     layer = born("SimpleRNN")
     a, b = keras.Input(X.shape[1:]), keras.Input(X.shape[1:])

@@ -83,7 +83,7 @@ def densify(layer: Layer, *, limit: int | None = MOST_WEIGHTS) -> Layer:
     >>> dense = km.densify(keras.Sequential([keras.Input((10, 2)), *layers]))
     >>> type(dense.layers[0]).__name__, dense.layers[0].cell.recurrent_kernel.shape
     ('GRU', (64, 192))
-    >>> round(km.sparsity(dense, select="recurrent").total, 2)
+    >>> round(km.sparsity(dense, select="recurrent").total.sparsity, 2)
     0.75
     """
     _check(layer, limit)
@@ -176,7 +176,10 @@ def _edit(layer: Layer, config: dict[str, Any]) -> None:
 def _move(layer: Layer, penalty: DistancePenalty, back: Any) -> ModuliRegularizer:
     """Returns the penalty of a recurrent kernel for neurons in another order."""
     regularizer = layer.recurrent_regularizer
-    is_fixed = isinstance(regularizer, ModuliRegularizer)
+    is_fixed = (
+        isinstance(regularizer, ModuliRegularizer)
+        and penalty.placement is regularizer.placement  # not that of a Moduli around it
+    )
     options = regularizer.get_config() if is_fixed else {}
     if not is_fixed or options["permute_seed"] is not None:
         raise ValueError(_refuse(layer, "recurrent_regularizer"))
