@@ -452,7 +452,7 @@ def test_nothing_is_compiled_again(grow):
 
 def test_a_run_that_is_resumed(tmp_path):
     def rewire():
-        return km.Rewire(0.5, 4, "near", end=40)
+        return km.Rewire(0.5, 3, "near", end=40)
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

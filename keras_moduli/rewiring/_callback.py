@@ -125,6 +125,7 @@ class Rewire(keras.callbacks.Callback):
         _check_pairs(grow, data, embedding)
         self.batches = None if data is None else Batches(data, size)
         self._run: Any = None
+        self._trained: Any = None  # the model that `fit` trains
         self._clock: Any = None  # what counts the steps of a `fit`
         self._previous: int | None = None  # the position before
         self._moved = 0  # blocks, in this epoch
@@ -211,7 +212,7 @@ class Rewire(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Looks for what can be moved, if the model is built."""
         params = self.params or {}
-        self._run, self._previous = None, None
+        self._run, self._previous, self._trained = None, None, self.model
         self._clock = StepClock(self.model.optimizer, params.get("steps"))
         if _checks.is_built(self.model):
             self._run = self._make_run(self.model, self.model.optimizer)
@@ -233,7 +234,7 @@ class Rewire(keras.callbacks.Callback):
     ) -> None:
         """Moves what is due before this step."""
         if self.timeline.unit == "step":
-            steps = getattr(self.model, "steps_per_execution", 1)
+            steps = getattr(self._trained, "steps_per_execution", 1)
             self._move(self._clock.read(batch), steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -243,12 +244,13 @@ class Rewire(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Lets go of the model's kernels, which stay as they are."""
-        self._run = self._clock = None
+        self._run = self._clock = self._trained = None
 
     def _move(self, position: int, apart: int = 1) -> None:
         at, self._previous = self._find(position, apart), position
-        if self._run is None and _checks.is_built(self._model):
-            self._run = self._make_run(self._model, self._model.optimizer)
+        model = self._trained
+        if self._run is None and _checks.is_built(model):
+            self._run = self._make_run(model, model.optimizer)
         if at is not None and self._run is not None:
             _ = self.model  # JAX: writes the compiled step's state back to the model
             self._moved += self._run.move(at)

@@ -1,0 +1,319 @@
+"""Layers that are sparse from the first step: the dense layer under the same mask."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_moduli as km
+from keras_moduli.connectivity import BlockLayout, find_kernel
+from tests import backends
+
+K = keras.layers
+BATCH, TIME, FEATURES, UNITS = 3, 5, 4, 24
+EVEN = km.connectivity.Random(1 / 2, block=(4, 8), seed=1)
+RECURRENT = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
+OPTIONS = {
+    "plain": {},
+    "relu": {"activation": "relu"},
+    "along an axis": {"activation": "softmax", "use_bias": False},
+    "dropout": {"dropout": 0.3, "recurrent_dropout": 0.4},
+    "dropout of inputs": {"dropout": 0.3},
+    "backwards": {"go_backwards": True},
+    "last": {"return_sequences": False},
+    "unrolled": {"unroll": True},
+    "zero output": {"zero_output_for_mask": True},
+}
+
+
+def uneven(columns):
+    """A layout whose blocks stick out, and whose rows are used as it happens."""
+    rng = np.random.RandomState(0)
+    indices = [sorted(rng.choice(5, 2, replace=False)) for _ in range(-(-columns // 7))]
+    return km.connectivity.FromMask(BlockLayout(UNITS, columns, (5, 7), indices))
+
+
+def pair(kind, connectivity, **options):
+    """A sparse layer and Keras's, with the same weights."""
+    options = {"return_sequences": True, "return_state": True, "seed": 5} | options
+    sparse = getattr(km.layers, f"Sparse{kind}")(
+        UNITS, connectivity=connectivity, **options
+    )
+    dense = getattr(K, kind)(UNITS, **options)
+    for layer in (sparse, dense):
+        layer.build((BATCH, TIME, FEATURES))
+    kernel = find_kernel(sparse.cell.recurrent_kernel)
+    dense.cell.recurrent_kernel.assign(kernel.to_matrix())
+    dense.cell.kernel.assign(sparse.cell.kernel)
+    if sparse.cell.bias is not None:
+        bias = np.random.RandomState(1).standard_normal(sparse.cell.bias.shape)
+        sparse.cell.bias.assign(bias)
+        dense.cell.bias.assign(bias)
+    return sparse, dense, kernel
+
+
+def compute(layer, batch, mask, with_gradients=True):
+    """Outputs, and the gradients of weights, inputs and first states."""
+    rng = np.random.RandomState(2)
+    x = rng.standard_normal((batch, TIME, FEATURES)).astype("float32")
+    states = [
+        rng.standard_normal((batch, UNITS)).astype("float32") for _ in layer.state_size
+    ]
+    kept = None
+    if mask:
+        kept = rng.uniform(size=(batch, TIME)) > 0.4
+        kept[:, 0] = True  # Keras's backends differ where the first step is masked
+
+    def call(x, *arrays):
+        values = [v.value for v in layer.non_trainable_variables]
+        outputs, _ = layer.stateless_call(
+            list(arrays[len(states) :]),
+            values,
+            x,
+            initial_state=list(arrays[: len(states)]),
+            mask=None if kept is None else ops.convert_to_tensor(kept),
+            training=True,
+        )
+        return outputs
+
+    def loss(*arrays):
+        return sum(
+            ops.sum(
+                output
+                * ops.cos(
+                    ops.reshape(ops.arange(ops.size(output)), ops.shape(output)) * 1.0
+                )
+            )
+            for output in call(*arrays)
+        )
+
+    weights = [ops.convert_to_numpy(v) for v in layer.trainable_variables]
+    outputs = [
+        ops.convert_to_numpy(y)
+        for y in call(*map(ops.convert_to_tensor, [x, *states, *weights]))
+    ]
+    return outputs, backends.gradient(loss, x, *states, *weights)
+
+
+def assert_equal(kind, connectivity, batch=BATCH, mask=False, **options):
+    sparse, dense, kernel = pair(kind, connectivity, **options)
+    (outputs, gradients), (expected, dense_gradients) = (
+        compute(layer, batch, mask) for layer in (sparse, dense)
+    )
+    for one, other in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    place = 1 + len(sparse.state_size) + 1  # inputs, states, kernel, recurrent kernel
+    dense_gradients[place] = kernel.layout.pack(dense_gradients[place])
+    gradients[place] = kernel.layout.pack(kernel.layout.unpack(gradients[place]))
+    for one, other in zip(gradients, dense_gradients, strict=True):
+        scale = max(1.0, np.abs(other).max())
+        np.testing.assert_allclose(one / scale, other / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_values_and_gradients_are_those_of_the_dense_layer(kind, options):
+    mask = options in ("plain", "backwards", "last", "zero output")
+    assert_equal(kind, EVEN, mask=mask, **OPTIONS[options])
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_so_they_are_of_one_sequence_and_of_blocks_that_stick_out(kind):
+    assert_equal(kind, EVEN, batch=1)
+    assert_equal(kind, uneven(RECURRENT[kind] * UNITS))
+    assert_equal(kind, uneven(RECURRENT[kind] * UNITS), batch=1, mask=True)
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS["dropout"], {"use_bias": False}])
+def test_so_they_are_of_a_gru_that_resets_before(options):
+    assert_equal("GRU", EVEN, reset_after=False, **options)
+
+
+def test_cells_compute_what_layers_compute():
+    x = np.random.RandomState(0).standard_normal((BATCH, TIME, FEATURES))
+    for kind, inputs in itertools.product(RECURRENT, (None, uneven_inputs)):
+        rule = None if inputs is None else inputs(RECURRENT[kind])
+        layer = getattr(km.layers, f"Sparse{kind}")(
+            UNITS, connectivity=EVEN, input_connectivity=rule
+        )
+        expected = layer(x)
+        np.testing.assert_allclose(K.RNN(layer.cell)(x), expected, atol=1e-6)
+
+
+def uneven_inputs(gates):
+    layout = BlockLayout(FEATURES, gates * UNITS, (2, 8), ((0,), (1,), (0,)) * gates)
+    return km.connectivity.FromMask(layout)
+
+
+def test_inputs_can_be_connected_by_a_rule():
+    layer = km.layers.SparseLSTM(
+        UNITS, connectivity=EVEN, input_connectivity=uneven_inputs(4), dropout=0.5
+    )
+    dense = K.LSTM(UNITS)
+    x = np.random.RandomState(0).standard_normal((BATCH, TIME, FEATURES))
+    for each in (layer, dense):
+        each.build(x.shape)
+    dense.cell.kernel.assign(find_kernel(layer.cell.kernel).to_matrix())
+    matrix = find_kernel(layer.cell.recurrent_kernel).to_matrix()
+    dense.cell.recurrent_kernel.assign(matrix)
+    np.testing.assert_allclose(layer(x), dense(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5, 4), (1, 4)])
+def test_dense_layers_are_those_of_keras(shape):
+    rule = km.connectivity.Random(1 / 2, block=(2, 4))
+    sparse = km.layers.SparseDense(8, connectivity=rule, activation="tanh")
+    dense = K.Dense(8, activation="tanh")
+    for layer in (sparse, dense):
+        layer.build(shape)
+    kernel = find_kernel(sparse.kernel)
+    dense.kernel.assign(kernel.to_matrix())
+
+    def gradients(layer):
+        def loss(x, *weights):
+            fixed = [v.value for v in layer.non_trainable_variables]
+            y, _ = layer.stateless_call(list(weights), fixed, x)
+            return ops.sum(y * y)
+
+        x = np.random.RandomState(0).standard_normal(shape)
+        weights = [ops.convert_to_numpy(v) for v in layer.trainable_variables]
+        return backends.gradient(loss, x, *weights)
+
+    of_x, of_kernel, of_bias = gradients(sparse)
+    dense_x, dense_kernel, dense_bias = gradients(dense)
+    np.testing.assert_allclose(of_x, dense_x, atol=1e-5)
+    np.testing.assert_allclose(of_kernel, kernel.layout.pack(dense_kernel), atol=1e-5)
+    np.testing.assert_allclose(of_bias, dense_bias, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_layers_learn_and_are_saved(kind, tmp_path):
+    layer = getattr(km.layers, f"Sparse{kind}")(
+        UNITS, connectivity=EVEN, order=np.roll(np.arange(UNITS), 1), seed=3
+    )
+    model = keras.Sequential([keras.Input((TIME, FEATURES)), layer, K.Dense(1)])
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    x = np.random.RandomState(0).standard_normal((32, TIME, FEATURES))
+    losses = model.fit(x, x[:, -1, :1], epochs=12, verbose=0).history["loss"]
+    assert losses[-1] < 0.6 * losses[0]
+    # Blocks that have moved are found where they are, not where the rule had them.
+    indices = layer.cell.recurrent_kernel_indices
+    moved = np.sort((ops.convert_to_numpy(indices) + 1) % (UNITS // 4), axis=1)
+    indices.assign(moved)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    again = loaded.layers[0].cell.recurrent_kernel_indices
+    np.testing.assert_array_equal(ops.convert_to_numpy(again), moved)
+    np.testing.assert_allclose(model.predict(x), loaded.predict(x), atol=1e-6)
+    assert loaded.layers[0].get_config() == layer.get_config()
+
+
+def test_an_order_names_neurons_as_callers_know_them():
+    order = np.random.RandomState(0).permutation(UNITS)
+    x = np.random.RandomState(1).standard_normal((BATCH, TIME, FEATURES))
+    plain, ordered = (
+        km.layers.SparseGRU(UNITS, connectivity=EVEN, return_state=True, order=o)
+        for o in (None, order)
+    )
+    state = np.random.RandomState(2).standard_normal((BATCH, UNITS))
+    plain.build(x.shape)
+    ordered.build(x.shape)
+    ordered.set_weights(plain.get_weights())
+    expected, _ = plain(x, initial_state=[state[:, order]])
+    got, last = ordered(x, initial_state=[state])
+    np.testing.assert_allclose(ops.convert_to_numpy(got)[:, order], expected, atol=1e-6)
+    np.testing.assert_array_equal(got, last)
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_streams_in_pieces_are_those_of_a_whole(kind):
+    layer, whole = (
+        getattr(km.layers, f"Sparse{kind}")(
+            UNITS, connectivity=EVEN, stateful=stateful, return_sequences=True
+        )
+        for stateful in (True, False)
+    )
+    x = np.random.RandomState(0).standard_normal((BATCH, TIME, FEATURES))
+    layer.build(x.shape)
+    whole.build(x.shape)
+    whole.set_weights(layer.get_weights())
+    pieces = [ops.convert_to_numpy(layer(piece)) for piece in (x[:, :2], x[:, 2:])]
+    np.testing.assert_allclose(np.concatenate(pieces, 1), whole(x), atol=1e-6)
+
+
+def test_mixed_precision_computes_in_it():
+    for kind in RECURRENT:
+        layer = getattr(km.layers, f"Sparse{kind}")(
+            UNITS, connectivity=EVEN, dtype="mixed_bfloat16"
+        )
+        y = layer(np.ones((BATCH, TIME, FEATURES)))
+        assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+        assert layer.cell.recurrent_kernel.dtype == "float32"
+        assert layer.cell.recurrent_kernel_indices.dtype == "int32"
+
+
+INITIALIZERS = {
+    "orthogonal": (1.0, 0.25),
+    "glorot_uniform": (1.0, 0.25),
+    "lecun_normal": (1.0, 0.25),
+    "identity": (1.0, 1e-4),
+}
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("initializer", INITIALIZERS)
+@pytest.mark.parametrize("density", [1 / 16, 1 / 2])
+def test_initializers_keep_the_scale_of_states_over_100_steps(initializer, density):
+    """Of a linear recurrence: 1 ± what is left to chance of 512 neurons."""
+    layer = km.layers.SparseSimpleRNN(
+        512,
+        connectivity=km.connectivity.Local("torus", density, block=(16, 32)),
+        recurrent_initializer=initializer,
+        activation="linear",
+        return_sequences=True,
+    )
+    x = np.zeros((8, 101, 1))
+    layer.build(x.shape)
+    state = np.random.RandomState(0).standard_normal((8, 512))
+    states = ops.convert_to_numpy(layer(x, initial_state=[state]))
+    rates = np.linalg.norm(states[:, 100], axis=1) / np.linalg.norm(states[:, 0], axis=1)
+    wanted, spread = INITIALIZERS[initializer]
+    # Powers of a random matrix: a few per cent a step are chance.
+    per_step = np.exp(np.log(rates).mean() / 100)
+    assert abs(per_step - wanted) < max(1e-4, 0.05), (per_step, spread)
+
+
+@pytest.mark.backend_independent
+def test_scales_are_those_of_a_kernel_of_as_many_inputs():
+    for name, mode in (("glorot_uniform", "fan_avg"), ("he_normal", "fan_in")):
+        layer = km.layers.SparseLSTM(
+            1024,
+            connectivity=km.connectivity.Random(1 / 8, block=(16, 64)),
+            recurrent_initializer=name,
+        )
+        layer.build((1, 1, 1))
+        weights = ops.convert_to_numpy(layer.cell.recurrent_kernel)
+        fan = {"fan_in": 128, "fan_avg": (128 + 4 * 128) / 2}[mode]
+        scale = 2.0 if name == "he_normal" else 1.0
+        assert np.isclose(weights.std(), np.sqrt(scale / fan), rtol=0.02)
+
+
+def test_an_identity_needs_a_diagonal():
+    layer = km.layers.SparseGRU(
+        UNITS, connectivity=EVEN, recurrent_initializer="identity"
+    )
+    with pytest.raises(ValueError, match="diagonal is there"):
+        layer.build((1, 1, 1))
+
+
+def test_the_dense_kernel_is_never_there():
+    """Neither as a weight nor, in building or saving, as an array of its size."""
+    layer = km.layers.SparseSimpleRNN(
+        2**15, connectivity=km.connectivity.Banded(2**-9, block=(16, 64))
+    )
+    layer.build((1, 1, 1))
+    assert layer.cell.recurrent_kernel.shape == (512, 64, 64)
+    y = layer(np.ones((1, 2, 1)))
+    assert y.shape == (1, 2**15)
