@@ -41,7 +41,7 @@ from keras_moduli.pruning import (
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
 from keras_moduli.report import geometry, sparsity
 from keras_moduli.rewiring import Rewire
-from keras_moduli.sparse import sparsify
+from keras_moduli.sparse import densify, sparsify
 
 __all__ = [
     "AtFinalSparsity",
@@ -56,6 +56,7 @@ __all__ = [
     "callbacks",
     "compression",
     "connectivity",
+    "densify",
     "embedding_optimizer",
     "geometry",
     "inhibitors",

@@ -19,7 +19,10 @@ Pairs = list[tuple[Layer, Layer]]
 
 
 def copy_layer(
-    layer: Layer, copy_part: Callable[[Layer], Layer], edit: Callable[[Any], None]
+    layer: Layer,
+    copy_part: Callable[[Layer], Layer],
+    edit: Callable[[Any], None],
+    kind: Any = None,
 ) -> Layer:
     """Returns a new layer from the class and the config of another, not built.
 
@@ -27,6 +30,7 @@ def copy_layer(
         layer: The layer.
         copy_part: Makes what takes the place of a layer inside of it.
         edit: Changes the config, in place.
+        kind: Another class, which knows what the config says then.
 
     Raises:
         ValueError: If its class cannot make one.
@@ -39,11 +43,11 @@ def copy_layer(
     made = {id(part): copy_part(part) for part in described}
     edit(config)
     live = config | _find_functions(layer, config)
-    errors: list[Exception] = []
+    kind, errors = kind or type(layer), []
     for function, argument in (
-        (type(layer).from_config, live),
-        (type(layer).from_config, dict(config)),
-        (type(layer), live),
+        (kind.from_config, live),
+        (kind.from_config, dict(config)),
+        (kind, live),
     ):
         try:
             with keras.saving.custom_object_scope(_find_custom_objects(layer, config)):

@@ -181,7 +181,7 @@ def has_cell(cell: type[SparseCell]) -> Any:
 
     def decorate(cls: Any) -> Any:
         cls.cell_class = cell
-        for base in (SparseCell, cell.__mro__[2]):
+        for base in cell.__bases__:  # SparseCell and Keras's
             parameters = inspect.signature(base).parameters
             for name, argument in parameters.items():
                 is_named = argument.kind in (

@@ -12,6 +12,7 @@ from keras_moduli.sparse._cells import (
 )
 from keras_moduli.sparse._convert import sparsify
 from keras_moduli.sparse._cost import Choice, CostModel
+from keras_moduli.sparse._densify import densify
 from keras_moduli.sparse._einsum import BlockSparseEinsumDense
 from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
@@ -35,6 +36,7 @@ __all__ = [
     "PlanRow",
     "SparsePlan",
     "Stream",
+    "densify",
     "pack",
     "plan",
     "register_converter",
