@@ -246,6 +246,23 @@ def test_streams_in_pieces_are_those_of_a_whole(kind):
     np.testing.assert_allclose(np.concatenate(pieces, 1), numpy(whole(x)), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_they_run_step_by_step_and_are_left_as_they_are(kind):
+    layer = getattr(km.layers, f"Sparse{kind}")(
+        UNITS, connectivity=EVEN, return_sequences=True, order=np.arange(UNITS)[::-1]
+    )
+    rule = km.connectivity.Random(1 / 2, block=(4, 4))
+    readout = km.layers.SparseDense(8, connectivity=rule)
+    model = keras.Sequential([keras.Input((TIME, FEATURES)), layer, readout])
+    x = np.random.RandomState(0).standard_normal((1, TIME, FEATURES)).astype("float32")
+    stream = km.sparse.Stream(model)
+    steps = [numpy(stream.step(x[:, t])) for t in range(TIME)]
+    expected = model.predict(x, verbose=0)
+    np.testing.assert_allclose(np.stack(steps, axis=1), expected, atol=1e-6)
+    plan = km.sparse.plan(model)
+    assert {row.reason for row in plan.rows} == {"its layer is block-sparse already"}
+
+
 def test_mixed_precision_computes_in_it():
     for kind in RECURRENT:
         layer = getattr(km.layers, f"Sparse{kind}")(

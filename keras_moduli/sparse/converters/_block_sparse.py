@@ -4,6 +4,7 @@ from typing import Any, ClassVar, NoReturn
 
 import keras
 
+from keras_moduli import layers
 from keras_moduli.sparse._attention import (
     BlockSparseGroupQueryAttention,
     BlockSparseMultiHeadAttention,
@@ -24,6 +25,13 @@ from keras_moduli.sparse.converters._base import (
     list_matrices,
     register_converter,
 )
+from keras_moduli.sparse.converters._recurrent import list_cell_kernels
+
+SPARSE_CELLS = (
+    layers.SparseSimpleRNNCell,
+    layers.SparseGRUCell,
+    layers.SparseLSTMCell,
+)
 
 
 @register_converter
@@ -38,10 +46,16 @@ class BlockSparseConverter(Converter):
         (BlockSparseRNN, BlockSparseSimpleRNNCell),
         (BlockSparseRNN, BlockSparseGRUCell),
         (BlockSparseRNN, BlockSparseLSTMCell),
+        (layers.SparseDense,),
+        (layers.SparseSimpleRNN, layers.SparseSimpleRNNCell),
+        (layers.SparseGRU, layers.SparseGRUCell),
+        (layers.SparseLSTM, layers.SparseLSTMCell),
     )
 
     def kernels(self, layer: Any) -> dict[str, Variable]:
         """Returns the blocks, of the recurrent kernel first."""
+        if isinstance(getattr(layer, "cell", None), SPARSE_CELLS):
+            return list_cell_kernels(layer.cell)
         if not isinstance(layer, BlockSparseRNN):
             return list_matrices(layer)
         projection = layer.projection or layer.cell.projection

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_moduli.layers import SparseDense
 from keras_moduli.sparse._layers import BlockSparseDense
 from keras_moduli.sparse.streaming import _operations
 from keras_moduli.sparse.streaming._values import (
@@ -107,6 +108,7 @@ def _check_distributed(layer: Any, values: list[Value]) -> None:
 
 
 K = keras.layers
+_DENSE = (K.Dense, SparseDense, BlockSparseDense)
 CHECKS: dict[type, Check] = {
     **dict.fromkeys((K.ReLU, K.LeakyReLU, K.ELU, K.Identity, K.Embedding), _accept),
     **dict.fromkeys((K.Dropout, K.AlphaDropout, K.ActivityRegularization), _accept),
@@ -116,7 +118,7 @@ CHECKS: dict[type, Check] = {
     **dict.fromkeys((K.Maximum, K.Minimum), _accept),
     **dict.fromkeys((K.BatchNormalization, K.LayerNormalization), _check_axis),
     **dict.fromkeys((K.UnitNormalization, K.RMSNormalization), _check_axis),
-    **dict.fromkeys((K.Dense, BlockSparseDense, K.Activation), _check_activation),
+    **dict.fromkeys((*_DENSE, K.Activation), _check_activation),
     K.Concatenate: _check_axis,
     K.Conv1D: _check_convolution,
     K.EinsumDense: _check_einsum,
@@ -134,7 +136,7 @@ _MASKS: dict[type, Callable[[Any, list[Value]], bool]] = {
     K.Concatenate: lambda layer, values: any(value.is_masked for value in values),
 }
 # Layers that work along the last axis whether there is one of time or not.
-_LAST_AXIS_ONLY = (K.Dense, BlockSparseDense)
+_LAST_AXIS_ONLY = _DENSE
 
 
 def check_layer(layer: Any, values: list[Value]) -> None:

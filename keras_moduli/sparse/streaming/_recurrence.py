@@ -20,6 +20,13 @@ from keras_moduli.sparse.streaming._values import (
 )
 
 K = keras.layers
+# Layers whose neurons may have another order inside than outside.
+_ORDERED = (
+    BlockSparseRNN,
+    layers.SparseSimpleRNN,
+    layers.SparseGRU,
+    layers.SparseLSTM,
+)
 KINDS = (
     K.RNN,
     K.SimpleRNN,
@@ -28,7 +35,7 @@ KINDS = (
     layers.ModuliSimpleRNN,
     layers.ModuliGRU,
     layers.ModuliLSTM,
-    BlockSparseRNN,
+    *_ORDERED,
 )
 # Cells whose output is the first of their states.
 _CELLS = (
@@ -38,6 +45,9 @@ _CELLS = (
     layers.ModuliSimpleRNNCell,
     layers.ModuliGRUCell,
     layers.ModuliLSTMCell,
+    layers.SparseSimpleRNNCell,
+    layers.SparseGRUCell,
+    layers.SparseLSTMCell,
     _cells.BlockSparseSimpleRNNCell,
     _cells.BlockSparseGRUCell,
     _cells.BlockSparseLSTMCell,
@@ -63,7 +73,7 @@ def make_recurrence(layer: Any, value: Value) -> Result:
     is_masked = value.is_masked
     _check(layer, is_masked)
     advance = _make_advance(layer, value)
-    unsort = layer.unsort if type(layer) is BlockSparseRNN else lambda x: x
+    unsort = layer.unsort if type(layer) in _ORDERED else lambda x: x
 
     def run(held: list[Held], states: Any) -> tuple[list[Held], Any]:
         ((x, mask),) = held
