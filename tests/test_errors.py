@@ -319,7 +319,7 @@ ROWS = [
         "Type block=(4, 4)", "block=(3, 3)"]),
     (lambda: wired(C.FromMask(LAYOUT), 12), ValueError, ["of a kernel (8, 8)",
         "12 units and gates=3", "FromMask.of(mask, block=(4, 4))"]),
-    (lambda: wired(C.Local(FINITE, 1.0, (4, 4))), ValueError, ["has 2 elements, the kernel 8",
+    (lambda: wired(C.Local(FINITE, 1.0, (4, 4))), ValueError, ["has 2 elements",
         "Type a FiniteMetric of 8 × 8 distances"]),
     (lambda: wired(C.Random(0.5, (2, 2)), order=[0, 1, 2, 3, 4, 5, 6, 6]), ValueError,
         ["`order` must be a permutation of 8 neurons", "8 entries, 7 different ones"]),
