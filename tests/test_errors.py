@@ -9,7 +9,7 @@ import keras_moduli as km
 M, I = km.manifolds, km.inhibitors  # noqa: E741
 R, L, P = km.ModuliRegularizer, km.layers, km.MagnitudePruning
 LAYOUT = km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (1,)))
-S = km.pruning
+S, C = km.pruning, km.connectivity
 FINITE = M.FiniteMetric([[0, 1], [1, 0]])
 
 
@@ -26,6 +26,11 @@ def blocky(compiled=True):
     if compiled:
         network.compile("adam", "mse")
     return network
+
+
+def wired(rule, units=8, layer=L.SparseGRU, **arguments):
+    """Builds a sparse layer, which learns of its size then."""
+    return layer(units, connectivity=rule, **arguments).build((None, 5, 8))
 
 
 def sparse():
@@ -45,7 +50,8 @@ def built(units):
 
 
 def train(network, *callbacks):
-    network.fit(on(2, 5, 2), on(2, 3), verbose=0, callbacks=list(callbacks))
+    targets = on(2, network.output_shape[-1])
+    network.fit(on(2, 5, 2), targets, verbose=0, callbacks=list(callbacks))
 
 
 def on(*shape):
@@ -307,6 +313,31 @@ ROWS = [
         ValueError, ["has no loss", "`model.compile("]),
     (lambda: km.Rewire(grow="random").update(0), ValueError, ["Call `attach(model"]),
     (lambda: km.Rewire(grow="random").due(0), ValueError, ["Call `attach(model"]),
+    (lambda: wired(C.Random(0.1, (4, 4))), ValueError, ["density=0.1 leaves 0.2 of them",
+        "Type density=1/2"]),
+    (lambda: wired(C.Random(0.5, (3, 3))), ValueError, ["must divide the kernel",
+        "Type block=(4, 4)", "block=(3, 3)"]),
+    (lambda: wired(C.FromMask(LAYOUT), 12), ValueError, ["of a kernel (8, 8)",
+        "12 units and gates=3", "FromMask.of(mask, block=(4, 4))"]),
+    (lambda: wired(C.Local(FINITE, 1.0, (4, 4))), ValueError, ["has 2 elements",
+        "Type a FiniteMetric of 8 × 8 distances"]),
+    (lambda: wired(C.Random(0.5, (2, 2)), order=[0, 1, 2, 3, 4, 5, 6, 6]), ValueError,
+        ["`order` must be a permutation of 8 neurons", "8 entries, 7 different ones"]),
+    (lambda: wired(C.Random(0.5, (2, 2)), order=range(7)), ValueError,
+        ["permutation of 8 neurons", "7 entries"]),
+    (lambda: wired(C.Random(0.5, (2, 2)), order="torus"), TypeError,
+        ["`order` must be a permutation of 8 neurons", "'torus'"]),
+    (lambda: wired("rondom"), ValueError, ["Did you mean 'random'?"]),
+    (lambda: wired(3), TypeError, ["`connectivity` must be"]),
+    (lambda: wired(C.Random(0.5, (2, 2)), input_connectivity=3), TypeError,
+        ["`input_connectivity` must be"]),
+    (lambda: L.SparseDense(8, connectivity=C.Random(0.5, (2, 2)), lora_rank=2),
+        ValueError, ["LoRA", "Leave `lora_rank` out", "lora_rank=2"]),
+    (lambda: L.SparseDense(8, connectivity=C.Random(0.5, (2, 2))).enable_lora(2),
+        ValueError, ["LoRA"]),
+    (lambda: L.SparseLSTM(6, connectivity=km.sparse.BlockLayout(6, 24, (4, 4),
+        6 * ((0, 1),)), recurrent_dropout=0.5)(on(2, 5, 2), training=True), ValueError,
+        ["do not divide 6 units", "`recurrent_dropout`"]),
 ]  # fmt: skip
 
 

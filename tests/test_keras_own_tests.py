@@ -2,10 +2,12 @@
 
 They are installed with Keras from 3.15.1 on. What they count is adapted: a set of neurons
 has one trainable weight, its positions, two that are not trained, `plasticity` and
-`ramp`, and the loss of kernels that do not learn. All else must be as it is without this
-library.
+`ramp`, and the loss of kernels that do not learn; a kernel of blocks has one weight that
+is not trained, where they are. All else must be as it is without this library.
 """
 
+import dataclasses
+import functools
 import inspect
 import types
 from unittest import mock
@@ -30,6 +32,7 @@ from keras.src.layers.rnn import (
 
 import keras_moduli as km
 from keras_moduli.layers._recurrent import _Cell
+from keras_moduli.layers._sparse_cell import SparseCell
 
 L = km.layers
 COUNTED = {
@@ -57,19 +60,52 @@ class OneStateRNNCell(_Cell, rnn_test.OneStateRNNCell):
         return {**super().get_config(), **sizes}
 
 
-RECURRENT = {
-    name: getattr(L, f"Moduli{name}")
-    for kind in ("SimpleRNN", "GRU", "LSTM")
-    for name in (kind, f"{kind}Cell")
+@keras.saving.register_keras_serializable("test_keras_own_tests")
+@dataclasses.dataclass(frozen=True)
+class Full(km.connectivity.Connectivity):
+    """All of a kernel, whatever its size: one block for each gate."""
+
+    def connect(self, rows, units, *, gates=1, recurrent=False):
+        indices = gates * ((0,),)
+        return km.connectivity.BlockLayout(rows, gates * units, (rows, units), indices)
+
+
+def fill(name, **others):
+    """A sparse layer, which leaves nothing out, called as that of Keras is."""
+    cls = getattr(L, f"Sparse{name}")
+    layer = functools.partial(cls, connectivity=Full(), **others)
+    layer.from_config = cls.from_config
+    return layer
+
+
+KINDS = ("SimpleRNN", "GRU", "LSTM")
+RECURRENT = [name for kind in KINDS for name in (kind, f"{kind}Cell")]
+LEARNED = {name: getattr(L, f"Moduli{name}") for name in RECURRENT}
+SPARSE = {name: fill(name) for name in RECURRENT}
+SPARSER = {name: fill(name, input_connectivity=Full()) for name in RECURRENT}
+MODULES = (
+    simple_rnn_test,
+    gru_test,
+    lstm_test,
+    bidirectional_test,
+    stacked_rnn_cells_test,
+)
+# They ask which kernel of cuDNN a layer has. For blocks there is none.
+SKIPPED = {
+    "test_fused_gru_eligibility",
+    "test_fused_lstm_eligibility",
+    "test_keeps_use_cudnn",
 }
-NAMES = {
-    simple_rnn_test: RECURRENT,
-    gru_test: RECURRENT,
-    lstm_test: RECURRENT,
-    bidirectional_test: RECURRENT,
-    stacked_rnn_cells_test: RECURRENT,
-    rnn_test: {},
-    time_distributed_test: {name: wrap(name) for name in ("Dense", "Conv2D")},
+# By the name of a suite, whose layers those of this library replace.
+PLACES = {
+    "": dict.fromkeys(MODULES, LEARNED)
+    | {
+        rnn_test: {},
+        time_distributed_test: {name: wrap(name) for name in ("Dense", "Conv2D")},
+    },
+    "sparse": dict.fromkeys(MODULES, SPARSE)
+    | {time_distributed_test: {"Dense": fill("Dense")}},
+    "sparse_inputs": dict.fromkeys((gru_test, bidirectional_test), SPARSER),
 }
 
 
@@ -82,23 +118,37 @@ def count_sets(layer):
     )
 
 
+def count_blocks(layer):
+    """How many kernels of blocks a layer has, once it is built."""
+    layers = list(layer._flatten_layers())
+    cells = [inner for inner in layers if isinstance(inner, SparseCell)]
+    given = sum(cell.input_connectivity is not None for cell in cells)
+    return len(cells) + given + sum(isinstance(x, L.SparseDense) for x in layers)
+
+
 class InThePlaceOfKeras:
     """Puts layers of this library where a test case of Keras has those of Keras."""
 
     def setUp(self):
         super().setUp()
         self.trained = False
+        if self.suite and self._testMethodName in SKIPPED:
+            self.skipTest("There is no kernel of cuDNN for blocks")
         self.addCleanup(keras.config.enable_traceback_filtering)
-        layers = types.SimpleNamespace(**vars(keras.layers) | NAMES[self.place])
-        for name, ours in {"layers": layers, "OneStateRNNCell": OneStateRNNCell}.items():
+        layers = types.SimpleNamespace(**vars(keras.layers) | self.names)
+        ours = {"layers": layers}
+        if not self.suite:
+            ours["OneStateRNNCell"] = OneStateRNNCell
+        for name, value in ours.items():
             if hasattr(self.place, name):
-                self.enterContext(mock.patch.object(self.place, name, ours))
+                self.enterContext(mock.patch.object(self.place, name, value))
 
     def run_layer_test(self, layer_cls, init_kwargs, **expected):
-        sets = count_sets(layer_cls(**init_kwargs))
+        layer = layer_cls(**init_kwargs)
+        sets, blocks = count_sets(layer), count_blocks(layer)
         for name, count in COUNTED.items():
             if expected.get(name) is not None:
-                expected[name] += count * sets
+                expected[name] += count * sets + blocks * ("non_trainable" in name)
         if self.place is time_distributed_test:
             # It calls `layer.call`, so that no wrapper's layer learns of its precision.
             expected["run_mixed_precision_check"] = False
@@ -110,14 +160,17 @@ class InThePlaceOfKeras:
 
 def make_cases():
     """Yields for each test case of Keras a name and a case with ours in its place."""
-    for module in NAMES:
-        name = "Test_" + module.__name__.split(".")[-1].removesuffix("_test")
-        (case,) = (
-            value
-            for value in vars(module).values()
-            if inspect.isclass(value) and issubclass(value, testing.TestCase)
-        )
-        yield name, type(name, (InThePlaceOfKeras, case), {"place": module})
+    for suite, places in PLACES.items():
+        for module, names in places.items():
+            name = module.__name__.split(".")[-1].removesuffix("_test")
+            name = "Test_" + "_".join(filter(None, (suite, name)))
+            (case,) = (
+                value
+                for value in vars(module).values()
+                if inspect.isclass(value) and issubclass(value, testing.TestCase)
+            )
+            values = {"place": module, "names": names, "suite": suite}
+            yield name, type(name, (InThePlaceOfKeras, case), values)
 
 
 globals().update(make_cases())

@@ -17,7 +17,7 @@ from keras_moduli.layers._sparse_cells import (
     SparseSimpleRNNCell,
 )
 from keras_moduli.layers._sparse_dense import SparseDense
-from keras_moduli.layers._sparse_recurrent import (
+from keras_moduli.layers._sparse_layers import (
     SparseGRU,
     SparseLSTM,
     SparseSimpleRNN,

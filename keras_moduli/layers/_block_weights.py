@@ -118,6 +118,8 @@ def multiply_rows(x: Tensor, weights: Variable, indices: Variable) -> Tensor:
     """Returns x @ kernel, of rows (..., rows)."""
     kernel = connectivity.find_kernel(weights)
     assert kernel is not None
+    weights = ops.convert_to_tensor(weights)
+    x = ops.cast(x, weights.dtype)  # integers, such as Keras's layers take too
     flat = ops.reshape(x, (-1, kernel.rows))
     batch = flat.shape[0]
     product = BlockProduct(weights, indices, kernel, batch)

@@ -267,4 +267,8 @@ def _drop(x: Tensor, mask: Tensor) -> Tensor:
 def get_connectivity(name: str, value: Any) -> connectivity.Connectivity:
     if isinstance(value, connectivity.BlockLayout):
         return connectivity.FromMask(value)
-    return connectivity.get(value)
+    try:
+        return connectivity.get(value)
+    except TypeError as error:
+        message = str(error).replace("`connectivity`", f"`{name}`")
+        raise TypeError(message) from None

@@ -15,13 +15,40 @@ Tensor = Any
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SparseSimpleRNNCell(SparseCell, keras.layers.SimpleRNNCell):
-    """`keras.layers.SimpleRNNCell` whose recurrent kernel is blocks.
+    """`keras.layers.SimpleRNNCell` that is sparse from the first step.
 
         h ← activation(x + Rᵀ h)
 
+    where x are the inputs times their kernel, with their bias, and R, the recurrent
+    kernel, has only the blocks of b inputs and c outputs that `connectivity` says:
+    `recurrent_kernel` is (units/c, c, K·b), for each of their columns K blocks, in the
+    rows of blocks `recurrent_kernel_indices`.
+
     Args:
         units: Number of neurons.
-        **kwargs: Arguments of `SparseSimpleRNN` and of `keras.layers.SimpleRNNCell`.
+        *args: Those of `keras.layers.SimpleRNNCell`.
+        connectivity: Of the recurrent kernel: a `keras_moduli.connectivity.Connectivity`,
+            or a `BlockLayout`.
+        input_connectivity: Likewise of the kernel of the inputs; None for a dense one.
+        **kwargs: Those of `keras.layers.SimpleRNNCell`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range; when the layer is built, if the connectivity
+            has no kernel of this size.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+    >>> cell = km.layers.SparseSimpleRNNCell(256, connectivity=rule)
+    >>> layer = keras.layers.RNN(cell)
+    >>> layer.build((None, 10, 4))
+    >>> tuple(cell.recurrent_kernel.shape)
+    (16, 16, 64)
+
+    Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
+    neural connectivity constraints", Neural Computation (2023).
     """
 
     gates = 1
@@ -41,13 +68,41 @@ class SparseSimpleRNNCell(SparseCell, keras.layers.SimpleRNNCell):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SparseLSTMCell(SparseCell, keras.layers.LSTMCell):
-    """`keras.layers.LSTMCell` whose recurrent kernel is blocks.
+    """`keras.layers.LSTMCell` that is sparse from the first step.
 
-        i, f, g, o ← x + Rᵀ h;  c ← σ(f)·c + σ(i)·tanh(g);  h ← σ(o)·tanh(c)
+        i, f, g, o ← x + Rᵀ h
+        c ← σ(f)·c + σ(i)·activation(g);  h ← σ(o)·activation(c)
+
+    where x are the inputs times their kernel, with their bias, σ is the recurrent
+    activation and R, the recurrent kernel, has only the blocks of b inputs and c outputs
+    that `connectivity` says: `recurrent_kernel` is (4·units/c, c, K·b), for each of
+    their columns K blocks, in the rows of blocks `recurrent_kernel_indices`.
 
     Args:
         units: Number of neurons.
-        **kwargs: Arguments of `SparseLSTM` and of `keras.layers.LSTMCell`.
+        *args: Those of `keras.layers.LSTMCell`.
+        connectivity: Of the recurrent kernel: a `keras_moduli.connectivity.Connectivity`,
+            or a `BlockLayout`.
+        input_connectivity: Likewise of the kernel of the inputs; None for a dense one.
+        **kwargs: Those of `keras.layers.LSTMCell`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range; when the layer is built, if the connectivity
+            has no kernel of this size.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+    >>> cell = km.layers.SparseLSTMCell(256, connectivity=rule)
+    >>> layer = keras.layers.RNN(cell)
+    >>> layer.build((None, 10, 4))
+    >>> tuple(cell.recurrent_kernel.shape)
+    (64, 16, 64)
+
+    Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
+    neural connectivity constraints", Neural Computation (2023).
     """
 
     gates = 4
@@ -72,16 +127,44 @@ class SparseLSTMCell(SparseCell, keras.layers.LSTMCell):
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class SparseGRUCell(SparseCell, keras.layers.GRUCell):
-    """`keras.layers.GRUCell` whose recurrent kernel is blocks.
+    """`keras.layers.GRUCell` that is sparse from the first step.
 
-        z, r, g ← x;  u, v, w ← Rᵀ h + b;  ĝ ← tanh(g + σ(r + v)·w)
+        z, r, g ← x;  u, v, w ← Rᵀ h + b;  ĝ ← activation(g + σ(r + v)·w)
         h ← σ(z + u)·h + (1 − σ(z + u))·ĝ
 
-    With `reset_after=False`, w is that of σ(r + v)·h.
+    where x are the inputs times their kernel, with their bias, σ is the recurrent
+    activation and R, the recurrent kernel, has only the blocks of b inputs and c outputs
+    that `connectivity` says: `recurrent_kernel` is (3·units/c, c, K·b), for each of
+    their columns K blocks, in the rows of blocks `recurrent_kernel_indices`.
+
+    With `reset_after=False`, w is that of σ(r + v)·h, and blocks of c outputs must divide
+    the units.
 
     Args:
         units: Number of neurons.
-        **kwargs: Arguments of `SparseGRU` and of `keras.layers.GRUCell`.
+        *args: Those of `keras.layers.GRUCell`.
+        connectivity: Of the recurrent kernel: a `keras_moduli.connectivity.Connectivity`,
+            or a `BlockLayout`.
+        input_connectivity: Likewise of the kernel of the inputs; None for a dense one.
+        **kwargs: Those of `keras.layers.GRUCell`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range; when the layer is built, if the connectivity
+            has no kernel of this size.
+
+    Example:
+
+    >>> import keras, keras_moduli as km
+    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+    >>> cell = km.layers.SparseGRUCell(256, connectivity=rule)
+    >>> layer = keras.layers.RNN(cell)
+    >>> layer.build((None, 10, 4))
+    >>> tuple(cell.recurrent_kernel.shape)
+    (48, 16, 64)
+
+    Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
+    neural connectivity constraints", Neural Computation (2023).
     """
 
     gates = 3

@@ -17,11 +17,36 @@ Variable = Any
 class SparseDense(keras.layers.Dense):
     """`keras.layers.Dense` that is sparse from the first step.
 
+        y = activation(x @ kernel + bias)
+
+    where the kernel has only the blocks of b inputs and c outputs that `connectivity`
+    says: `kernel` is (units/c, c, K·b), for each of their columns K blocks, in the rows
+    of blocks `kernel_indices`, (units/c, K). It is never dense. Inputs are (...,
+    features) and outputs (..., units).
+
     Args:
         units: Number of outputs.
         *args: Those of `keras.layers.Dense`.
-        connectivity: Of the kernel.
-        **kwargs: Those of `keras.layers.Dense`.
+        connectivity: Of the kernel: a `keras_moduli.connectivity.Connectivity`, or a
+            `BlockLayout`.
+        **kwargs: Those of `keras.layers.Dense`, but `lora_rank`.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range; when the layer is built, if the connectivity
+            has no kernel of this size.
+
+    Example:
+
+    >>> import keras_moduli as km
+    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+    >>> layer = km.layers.SparseDense(128, connectivity=rule)
+    >>> layer.build((None, 256))
+    >>> tuple(layer.kernel.shape), tuple(layer.kernel_indices.shape)
+    ((8, 16, 64), (8, 4))
+
+    Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
+    neural connectivity constraints", Neural Computation (2023).
     """
 
     def __init__(self, units: int, *args: Any, connectivity: Any, **kwargs: Any) -> None:

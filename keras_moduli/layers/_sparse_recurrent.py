@@ -1,6 +1,7 @@
-"""Recurrent layers that are sparse from the first step."""
+"""What recurrent layers that are sparse from the first step have in common."""
 
 import inspect
+import operator
 from typing import Any, ClassVar
 
 import keras
@@ -8,14 +9,8 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _backend
-from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity._layout import to_columns, to_rows
 from keras_moduli.layers._sparse_cell import SparseCell
-from keras_moduli.layers._sparse_cells import (
-    SparseGRUCell,
-    SparseLSTMCell,
-    SparseSimpleRNNCell,
-)
 
 Tensor = Any
 
@@ -73,12 +68,7 @@ class SparseRNN(keras.layers.RNN):
         )
         super().__init__(cell, **of_layer, **shared)
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        self.order = None if order is None else [int(i) for i in order]
-        if self.order is not None and sorted(self.order) != list(range(units)):
-            raise ValueError(
-                f"`order` must be a permutation of {units} neurons. "
-                f"Received {len(self.order)} entries"
-            )
+        self.order = _check_order(order, units)
 
     def call(
         self,
@@ -149,6 +139,22 @@ class SparseRNN(keras.layers.RNN):
             return cls(**config)
 
 
+def _check_order(order: Any, units: int) -> list[int] | None:
+    if order is None:
+        return None
+    wanted = f"`order` must be a permutation of {units} neurons. Received"
+    try:
+        numbers = [operator.index(i) for i in order]
+    except TypeError:
+        raise TypeError(f"{wanted}: order={order!r}") from None
+    if sorted(numbers) != list(range(units)):
+        raise ValueError(
+            f"{wanted} {len(numbers)} entries, {len(set(numbers))} different ones, from "
+            f"{min(numbers, default=None)} to {max(numbers, default=None)}"
+        )
+    return numbers
+
+
 def _project_first(project: Any, step: Any) -> Any:
     return lambda x, states: step(project(x), states)
 
@@ -193,39 +199,3 @@ def has_cell(cell: type[SparseCell]) -> Any:
         return cls
 
     return decorate
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-@has_cell(SparseSimpleRNNCell)
-class SparseSimpleRNN(SparseRNN):
-    """`keras.layers.SimpleRNN` that is sparse from the first step.
-
-    Args:
-        units: Number of neurons.
-        connectivity: Of the recurrent kernel.
-        **kwargs: Those of `keras.layers.SimpleRNN`.
-    """
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-@has_cell(SparseGRUCell)
-class SparseGRU(SparseRNN):
-    """`keras.layers.GRU` that is sparse from the first step.
-
-    Args:
-        units: Number of neurons.
-        connectivity: Of the recurrent kernel.
-        **kwargs: Those of `keras.layers.GRU`.
-    """
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-@has_cell(SparseLSTMCell)
-class SparseLSTM(SparseRNN):
-    """`keras.layers.LSTM` that is sparse from the first step.
-
-    Args:
-        units: Number of neurons.
-        connectivity: Of the recurrent kernel.
-        **kwargs: Those of `keras.layers.LSTM`.
-    """
