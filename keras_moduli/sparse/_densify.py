@@ -81,7 +81,8 @@ def densify(layer: Layer, *, limit: int | None = MOST_WEIGHTS) -> Layer:
     >>> near = km.connectivity.Local("torus", density=1 / 4, block=(8, 8))
     >>> layers = [km.layers.SparseGRU(64, connectivity=near), keras.layers.Dense(1)]
     >>> dense = km.densify(keras.Sequential([keras.Input((10, 2)), *layers]))
-    >>> type(dense.layers[0]).__name__, dense.layers[0].cell.recurrent_kernel.shape
+    >>> gru = dense.layers[0]
+    >>> type(gru).__name__, tuple(gru.cell.recurrent_kernel.shape)
     ('GRU', (64, 192))
     >>> round(km.sparsity(dense, select="recurrent").total.sparsity, 2)
     0.75
