@@ -329,3 +329,8 @@ def test_the_dense_kernel_is_never_there():
     assert layer.cell.recurrent_kernel.shape == (512, 64, 128)
     y = layer(np.ones((1, 2, 1)))
     assert y.shape == (1, 2**15)
+
+
+@pytest.mark.skipif(backends.CURRENT != "jax", reason="Keras shares weights on JAX")
+def test_devices_that_share_batch_or_blocks_compute_what_one_does():
+    backends.run_on("jax", "tests.scripts.sparse_distributed")
