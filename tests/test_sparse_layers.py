@@ -128,6 +128,25 @@ def test_so_they_are_of_one_sequence_and_of_blocks_that_stick_out(kind):
     assert_equal(kind, uneven(RECURRENT[kind] * UNITS), batch=1, mask=True)
 
 
+@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_gradients_of_inputs_flow_through_a_frozen_layer(kind, batch):
+    layer = getattr(km.layers, f"Sparse{kind}")(UNITS, connectivity=EVEN)
+    dense = getattr(K, kind)(UNITS)
+    x = np.random.RandomState(0).standard_normal((batch, TIME, FEATURES))
+    for each in (layer, dense):
+        each.build(x.shape)
+        each.trainable = False
+    dense.cell.kernel.assign(layer.cell.kernel)
+    matrix = find_kernel(layer.cell.recurrent_kernel).to_matrix()
+    dense.cell.recurrent_kernel.assign(matrix)
+    (got,), (expected,) = (
+        backends.gradient(lambda x, each=each: ops.sum(each(x) ** 2), x)
+        for each in (layer, dense)
+    )
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("options", [{}, OPTIONS["dropout"], {"use_bias": False}])
 def test_so_they_are_of_a_gru_that_resets_before(options):
     assert_equal("GRU", EVEN, reset_after=False, **options)

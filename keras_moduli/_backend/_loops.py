@@ -45,7 +45,7 @@ def run_steps(
     recurrence: Any = getattr(step, "recurrence", None)
     if go_backwards:
         inputs, mask = _reverse(inputs), _reverse(mask)
-    if mask is None and _recurrence.takes(recurrence, states[0]):
+    if mask is None and _recurrence.takes(recurrence, inputs, states[0]):
         outputs, last = _recurrence.run(recurrence, inputs, states[0], all_outputs)
         return last, last[None] if outputs is None else outputs, [last]
     if mask is not None:

@@ -30,7 +30,7 @@ class Recurrence(NamedTuple):
     is_vector: bool
 
 
-def takes(recurrence: Recurrence | None, state: Tensor) -> bool:
+def takes(recurrence: Recurrence | None, inputs: Tensor, state: Tensor) -> bool:
     """Whether `run` can do what a recurrence says, of blocks that fill the states."""
     if recurrence is None or keras.backend.backend() != "torch":
         return False
@@ -39,7 +39,7 @@ def takes(recurrence: Recurrence | None, state: Tensor) -> bool:
         c = recurrence.operand.shape[2]
     n = state.shape[0]
     fits = across * c == n and n % recurrence.sites.rows == 0
-    needs_gradients = _needs_gradients(recurrence.operand, state)
+    needs_gradients = _needs_gradients(recurrence.operand, inputs, state)
     known = recurrence.activation in _find_activations()
     return fits and known and not (recurrence.is_vector and needs_gradients)
 
@@ -55,12 +55,10 @@ def run(
         state: The first, (n, batch), or a vector (n,).
         all_outputs: Whether all states are wanted.
     """
-    import torch
-
     activate, slope = _find_activations()[recurrence.activation]
     if recurrence.is_vector:
         return _run_vectors(recurrence, activate, inputs, state, all_outputs)
-    if torch.is_grad_enabled() and _needs_gradients(recurrence.operand, inputs, state):
+    if _needs_gradients(recurrence.operand, inputs, state):
         states = _make_function().apply(
             inputs, state, recurrence.operand, recurrence.sites.indices, activate, slope
         )
