@@ -8,6 +8,7 @@ import keras_moduli as km
 
 M, I = km.manifolds, km.inhibitors  # noqa: E741
 R, L, P = km.ModuliRegularizer, km.layers, km.MagnitudePruning
+OLD = km.sparse.version_0_1
 LAYOUT = km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (1,)))
 S, C = km.pruning, km.connectivity
 FINITE = M.FiniteMetric([[0, 1], [1, 0]])
@@ -265,9 +266,9 @@ ROWS = [
     (lambda: km.sparsify(model(), batch_size=0), ValueError, ["`batch_size`"]),
     (lambda: km.sparse.BlockLayout(8, 8, (4, 4), ((0,),)), ValueError, ["2 entries"]),
     (lambda: km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (2,))), ValueError, ["[0, 2)"]),
-    (lambda: km.sparse.BlockSparseDense("8x8"), TypeError, ["a BlockLayout", "'8x8'"]),
-    (lambda: km.sparse.BlockSparseLSTMCell(LAYOUT, None), ValueError, ["4·n", "8 × 8"]),
-    (lambda: km.sparse.BlockSparseDense(LAYOUT)(on(2, 7)), ValueError, ["8 inputs"]),
+    (lambda: OLD.BlockSparseDense("8x8"), TypeError, ["a BlockLayout", "'8x8'"]),
+    (lambda: OLD.BlockSparseLSTMCell(LAYOUT, None), ValueError, ["4·n", "8 × 8"]),
+    (lambda: OLD.BlockSparseDense(LAYOUT)(on(2, 7)), ValueError, ["8 inputs"]),
     (lambda: km.sparse.Stream(model()).step(on(5, 2)), ValueError, ["(1, 2)", "(5, 2)"]),
     (lambda: km.sparse.Stream("model"), TypeError, ["Expected a keras.Model"]),
     (lambda: km.sparse.Stream(keras.Sequential([keras.Input((5, 2)),
@@ -276,7 +277,7 @@ ROWS = [
         ValueError, ["no weights yet"]),
     (lambda: km.sparse.BlockLayout.of(None, (4, 4)), TypeError, ["`mask`", "None"]),
     (lambda: km.sparse.BlockLayout(8, 8, 4, ((0,), (1,))), TypeError, ["`block`", "4"]),
-    (lambda: km.sparse.BlockSparseRNN.from_config({}), ValueError, ["`get_config`"]),
+    (lambda: OLD.BlockSparseRNN.from_config({}), ValueError, ["`get_config`"]),
     (lambda: km.sparse.pack(None, on(8, 8)), TypeError, ["PlanRow"]),
     (lambda: S.magnitude_masks({1}, (1, 2), 3), TypeError, ["`weights`", "{1}"]),
     (lambda: S.magnitude_masks([on(3)], [on(2) > 0], 1), ValueError, ["shapes"]),
@@ -369,7 +370,7 @@ ODD = [None, "", "torus", float("nan"), 10**400, -1, True, [], [1], (1, "a"), {}
         km.MagnitudePruning, km.KeepZeros, km.AtFinalSparsity, km.lottery_ticket,
         km.GeometrySchedule, km.GeometryMonitor, km.NeuronSwap, km.embedding_optimizer,
         km.geometry, km.sparsity, km.sparsify, km.sparse.plan, km.sparse.Stream,
-        km.sparse.SparsePlan, km.sparse.BlockSparseDense, S.Blocks, S.NofM, S.Timeline,
+        km.sparse.SparsePlan, km.layers.SparseDense, S.Blocks, S.NofM, S.Timeline,
         S.erdos_renyi_kernel, S.prunable_variables, km.load_compressed, km.Rewire],
     ids=lambda call: call.__qualname__,
 )  # fmt: skip

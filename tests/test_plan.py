@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import keras_moduli as km
+from keras_moduli.connectivity import find_kernel
 from tests.test_sparse import (
     BLOCK,
     UNITS,
@@ -160,15 +161,20 @@ def test_an_edited_row_is_obeyed(dense):
         assert rows[i].density == 1.0
     fast = km.sparsify(model, dataclasses.replace(plan, rows=rows))
     recurrent, last = fast.layers
-    assert isinstance(last, K.Dense) == (2 in dense)
-    assert isinstance(recurrent, km.sparse.BlockSparseRNN) == (not {0, 1} <= set(dense))
+    assert (type(last) is K.Dense) == (2 in dense)
+    is_sparse = isinstance(recurrent, km.layers.SparseSimpleRNN)
+    assert is_sparse == (not {0, 1} <= set(dense))
+    if is_sparse:
+        kernels = map(
+            find_kernel, (recurrent.cell.recurrent_kernel, recurrent.cell.kernel)
+        )
+        of_states, of_inputs = kernels
     if dense == (0,):  # held as one block
-        assert recurrent.cell.layout.density == 1.0
-        assert recurrent.projection is None
-        assert recurrent.cell.projection.layout.block == (8, 8)
+        assert of_states.layout.density == 1.0
+        assert of_inputs.block == (8, 8)
     if dense == (1,):
-        assert isinstance(recurrent.cell.projection, K.Dense)
-        assert recurrent.cell.layout.block == (8, 8)
+        assert of_inputs is None
+        assert of_states.block == (8, 8)
     same(fast(SEQUENCE), model(SEQUENCE))
 
 
@@ -350,7 +356,7 @@ def test_layers_that_are_block_sparse_already_stay_and_say_so():
     fast = km.sparsify(model, BLOCK)
     plan = km.sparse.plan(fast)
     assert {row.reason for row in plan.rows} == {"its layer is block-sparse already"}
-    assert [row.name for row in plan.rows] == ["recurrent_blocks", "kernel", "blocks"]
+    assert [row.name for row in plan.rows] == ["recurrent_kernel", "kernel", "kernel"]
     again = km.sparsify(fast, plan)
     for a, b in zip(again.get_weights(), fast.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

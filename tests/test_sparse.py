@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import keras_moduli as km
+from keras_moduli.connectivity import find_kernel
 from keras_moduli.pruning import prunable_variables
 from keras_moduli.pruning._ranking import prune_masks
 from tests.backends import CURRENT
@@ -173,13 +174,11 @@ def kernels_of(layer):
     if isinstance(layer, K.Bidirectional):
         parts = layer.forward_layer, layer.backward_layer
         return [blocks for part in parts for blocks in kernels_of(part)]
-    if isinstance(layer, km.sparse.BlockSparseRNN):
-        (inputs,) = kernels_of(layer.projection or layer.cell.projection)
-        return [(layer.cell.layout, layer.order), inputs]
-    if isinstance(layer, km.sparse.BlockSparseDense):
-        return [(layer.layout, None)]
-    is_kernel = [v.name.endswith("kernel") for v in layer.weights]
-    return [(None, None)] * sum(is_kernel)
+    kernels = [v for v in layer.weights if v.name.endswith("kernel")]
+    kernels.sort(key=lambda v: v.name != "recurrent_kernel")
+    found = map(find_kernel, kernels)
+    order = getattr(layer, "order", None)
+    return [(kernel and kernel.layout, order if kernel else None) for kernel in found]
 
 
 def assert_executed(plan, fast):
@@ -194,7 +193,7 @@ def assert_executed(plan, fast):
 def test_a_given_block_is_taken():
     model = prune_blocks(chain(K.SimpleRNN(UNITS)))
     fast = km.sparsify(model, block=BLOCK)
-    layout = fast.layers[0].cell.layout
+    layout = find_kernel(fast.layers[0].cell.recurrent_kernel).layout
     kept, down = len(layout.indices[0]), -(-UNITS // BLOCK[0])
     assert layout.block == BLOCK
     assert kept == max(1, round(0.1 * down))

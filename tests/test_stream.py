@@ -252,8 +252,7 @@ def test_a_loaded_model(tmp_path):
 
 def block_sparse(**kwargs):
     layout = km.sparse.BlockLayout(4, 12, (2, 4), ((0,), (1,), (0,)))
-    cell = km.sparse.BlockSparseGRUCell(layout, K.Dense(12))
-    return km.sparse.BlockSparseRNN(cell, order=[2, 0, 3, 1], **kwargs)
+    return km.layers.SparseGRU(4, connectivity=layout, order=[2, 0, 3, 1], **kwargs)
 
 
 def test_states_of_fast_layers_are_in_the_order_that_callers_know():

@@ -98,7 +98,7 @@ INSIDE = {
     "_lottery",
     "connectivity": "_layout _grid _assignment _islands _base _local _plain _given "
     "_kernel _constraint",
-    "sparse": "_orders _report _cost _plan _cells _layers _einsum _attention "
+    "sparse": "_orders _report _cost _plan version_0_1 _einsum _attention "
     "converters _tree _planner _comparison _convert _densify streaming _stream",
     "rewiring": "_timeline _moves _growth _run _callback",
     "callbacks": "_optimizer _schedule _monitor _swap",

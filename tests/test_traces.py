@@ -32,11 +32,9 @@ def array(x):
 
 
 def fast_layers():
-    cell = km.sparse.BlockSparseSimpleRNNCell(LAYOUT, K.Dense(8))
-    projection = km.sparse.BlockSparseDense(GATES)
-    gated = km.sparse.BlockSparseRNN(km.sparse.BlockSparseGRUCell(GATES), projection)
+    gated = L.SparseGRU(8, connectivity=GATES, input_connectivity=GATES)
     return [
-        km.sparse.BlockSparseRNN(cell, order=[7, 6, 5, 4, 3, 2, 1, 0]),
+        L.SparseSimpleRNN(8, connectivity=LAYOUT, order=[7, 6, 5, 4, 3, 2, 1, 0]),
         keras.Sequential([K.Dense(8), gated]),
     ]
 
@@ -187,7 +185,7 @@ def test_functions_symbolic_then_compiled_then_eager():
 def test_indices_of_blocks_are_kept_as_arrays():
     import torch
 
-    layer = km.sparse.BlockSparseDense(LAYOUT)
+    layer = km.sparse.BlockSparseEinsumDense("ab,bc->ac", 8, LAYOUT)
     layer.build((None, 8))
     layer.blocks.assign(RNG.uniform(-1, 1, layer.blocks.shape))
     x = RNG.standard_normal((3, 8)).astype("float32")

@@ -149,55 +149,6 @@ def gather_blocks(x: Tensor, layout: Any) -> Tensor:
     return ops.reshape(ops.take(blocks, np.array(layout.indices), axis=0), shape)
 
 
-def loop_over_time(
-    cell: Any,
-    sequences: Tensor,
-    states: list[Tensor],
-    *,
-    return_sequences: bool,
-    go_backwards: bool,
-    unroll: bool,
-) -> tuple[Tensor, list[Tensor]]:
-    """Runs a cell in columns over sequences.
-
-    Args:
-        cell: `call(inputs, states)` of inputs (features, batch), or `project` for those
-            of all steps at once and `step` for each.
-        sequences: (batch, time, features).
-        states: Columns (units, batch), or vectors (units,).
-        return_sequences: As in `keras.layers.RNN`.
-        go_backwards: Likewise.
-        unroll: Likewise.
-
-    Returns:
-        Outputs in columns, time in between, and the last states.
-    """
-    if keras.backend.backend() == "torch":
-        return _loop_in_python(cell, sequences, states, go_backwards)
-    loop = keras.layers.RNN(
-        cell,
-        return_sequences=return_sequences,
-        go_backwards=go_backwards,
-        unroll=unroll,
-        name="loop",
-    )
-    _, outputs, states = loop.inner_loop(reverse_axes(sequences), states, None)
-    return outputs, states
-
-
-def _loop_in_python(
-    cell: Any, sequences: Tensor, states: list[Tensor], go_backwards: bool
-) -> tuple[Tensor, list[Tensor]]:
-    # Keras's loop takes longer than the steps, and so would a product in each.
-    steps = list(ops.unstack(reverse_axes(cell.project(sequences)), axis=1))
-    outputs = []
-    for x in reversed(steps) if go_backwards else steps:
-        x = x[:, 0] if len(states[0].shape) == 1 else x
-        output, states = cell.step(x, states)
-        outputs.append(output)
-    return ops.stack(outputs, axis=1), states
-
-
 def compile_with_weights(
     model: keras.Model, function: Callable[..., Any]
 ) -> Callable[..., Any]:

@@ -28,7 +28,7 @@ def run_steps(
 
     Args:
         step: Returns the next states, of the inputs of one step and states; the first of
-            them is the output. Its attribute `recurrence` says that it is a plain one.
+            them is the output. Its attribute `recurrence` says which one, if it is known.
         inputs: (time, ...).
         states: The first states.
         mask: Of booleans (time, ...) that broadcast with states: where False, a step
@@ -45,9 +45,9 @@ def run_steps(
     recurrence: Any = getattr(step, "recurrence", None)
     if go_backwards:
         inputs, mask = _reverse(inputs), _reverse(mask)
-    if mask is None and _recurrence.takes(recurrence, inputs, states[0]):
-        outputs, last = _recurrence.run(recurrence, inputs, states[0], all_outputs)
-        return last, last[None] if outputs is None else outputs, [last]
+    if mask is None and _recurrence.takes(recurrence, inputs, states):
+        outputs, states = _recurrence.run(recurrence, inputs, states, all_outputs)
+        return states[0], states[0][None] if outputs is None else outputs, states
     if mask is not None:
         # The output is carried along: it is not the state if the first steps are masked.
         states, step = [*states, ops.zeros_like(states[0])], _hold(step, zero_output)

@@ -37,7 +37,7 @@ class SparseCell(abc.ABC):
     """
 
     gates: int
-    is_plain = False  # whether a step is nothing but activation(x + Rᵀ h)
+    kind: str  # of `_backend.Recurrence`
     # Of Keras's cells:
     units: int
     activation: Any
@@ -190,10 +190,16 @@ class SparseCell(abc.ABC):
         def step(x: Tensor, states: list[Tensor]) -> list[Tensor]:
             return self.step(x, states, products, mask, *constants)
 
-        if self.is_plain and mask is None:
-            product = products[0]
+        if len(products) == 1 and mask is None:
+            (product,) = products
             step.recurrence = _backend.Recurrence(  # type: ignore[attr-defined]
-                self.activation, product.operand, product.sites, product.is_vector
+                self.kind,
+                self.activation,
+                getattr(self, "recurrent_activation", None),
+                constants[0] if constants else None,
+                product.operand,
+                product.sites,
+                product.is_vector,
             )
         return step
 

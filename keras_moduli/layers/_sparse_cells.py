@@ -51,8 +51,7 @@ class SparseSimpleRNNCell(SparseCell, keras.layers.SimpleRNNCell):
     neural connectivity constraints", Neural Computation (2023).
     """
 
-    gates = 1
-    is_plain = True
+    gates, kind = 1, "plain"
 
     def step(
         self,
@@ -105,7 +104,7 @@ class SparseLSTMCell(SparseCell, keras.layers.LSTMCell):
     neural connectivity constraints", Neural Computation (2023).
     """
 
-    gates = 4
+    gates, kind = 4, "lstm"
 
     def step(
         self,
@@ -167,7 +166,7 @@ class SparseGRUCell(SparseCell, keras.layers.GRUCell):
     neural connectivity constraints", Neural Computation (2023).
     """
 
-    gates = 3
+    gates, kind = 3, "gru"
 
     def step(
         self,

@@ -5,16 +5,10 @@ from keras_moduli.sparse._attention import (
     BlockSparseGroupQueryAttention,
     BlockSparseMultiHeadAttention,
 )
-from keras_moduli.sparse._cells import (
-    BlockSparseGRUCell,
-    BlockSparseLSTMCell,
-    BlockSparseSimpleRNNCell,
-)
 from keras_moduli.sparse._convert import sparsify
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._densify import densify
 from keras_moduli.sparse._einsum import BlockSparseEinsumDense
-from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse._plan import PlanRow, SparsePlan
 from keras_moduli.sparse._planner import plan
 from keras_moduli.sparse._stream import Stream
@@ -22,14 +16,9 @@ from keras_moduli.sparse.converters import Converter, pack, register_converter
 
 __all__ = [
     "BlockLayout",
-    "BlockSparseDense",
     "BlockSparseEinsumDense",
-    "BlockSparseGRUCell",
     "BlockSparseGroupQueryAttention",
-    "BlockSparseLSTMCell",
     "BlockSparseMultiHeadAttention",
-    "BlockSparseRNN",
-    "BlockSparseSimpleRNNCell",
     "Choice",
     "Converter",
     "CostModel",

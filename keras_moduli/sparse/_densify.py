@@ -24,9 +24,9 @@ from keras_moduli.sparse._attention import (
     BlockSparseMultiHeadAttention,
 )
 from keras_moduli.sparse._einsum import BlockSparseEinsumDense
-from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse._orders import permute_columns, permute_neurons
 from keras_moduli.sparse.converters._base import to_array, transfer
+from keras_moduli.sparse.version_0_1 import BlockSparseDense, BlockSparseRNN
 
 Array = NDArray[Any]
 Layer = Any

@@ -9,14 +9,8 @@ from keras_moduli.sparse._attention import (
     BlockSparseGroupQueryAttention,
     BlockSparseMultiHeadAttention,
 )
-from keras_moduli.sparse._cells import (
-    BlockSparseGRUCell,
-    BlockSparseLSTMCell,
-    BlockSparseSimpleRNNCell,
-)
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._einsum import BlockSparseEinsumDense
-from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse.converters._base import (
     Converter,
     Kind,
@@ -26,6 +20,13 @@ from keras_moduli.sparse.converters._base import (
     register_converter,
 )
 from keras_moduli.sparse.converters._recurrent import list_cell_kernels
+from keras_moduli.sparse.version_0_1 import (
+    BlockSparseDense,
+    BlockSparseGRUCell,
+    BlockSparseLSTMCell,
+    BlockSparseRNN,
+    BlockSparseSimpleRNNCell,
+)
 
 SPARSE_CELLS = (
     layers.SparseSimpleRNNCell,

@@ -1,11 +1,11 @@
-"""From `Dense` to `BlockSparseDense`."""
+"""From `Dense` to `SparseDense`."""
 
 from typing import Any, ClassVar
 
 import keras
 
+from keras_moduli.layers import SparseDense
 from keras_moduli.sparse._cost import Choice, CostModel
-from keras_moduli.sparse._layers import BlockSparseDense
 from keras_moduli.sparse.converters._base import (
     Converter,
     Kind,
@@ -34,14 +34,13 @@ class DenseConverter(Converter):
         costs = costs.at_positions(find_input_shape(layer)[1:-1])
         return {"kernel": costs.choose(to_array(layer.kernel))}
 
-    def build(self, layer: Any, rows: Rows) -> BlockSparseDense:
-        """Returns a `BlockSparseDense`."""
-        layout = rows["kernel"].layout
-        assert layout is not None
-        return BlockSparseDense(
-            layout,
+    def build(self, layer: Any, rows: Rows) -> SparseDense:
+        """Returns a `SparseDense`."""
+        return SparseDense(
+            layer.units,
             layer.activation,
             layer.use_bias,
+            connectivity=rows["kernel"].layout,
             name=layer.name,
             dtype=layer.dtype_policy,
             trainable=layer.trainable,
@@ -49,7 +48,8 @@ class DenseConverter(Converter):
 
     def load(self, layer: Any, new: Any, rows: Rows) -> None:
         """Assigns blocks and bias."""
-        transfer(new.blocks, layer.kernel, pack(rows["kernel"], to_array(layer.kernel)))
+        blocks = pack(rows["kernel"], to_array(layer.kernel))
+        transfer(new.kernel, layer.kernel, blocks)
         if layer.use_bias:
             transfer(new.bias, layer.bias, to_array(layer.bias))
 

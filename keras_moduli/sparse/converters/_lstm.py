@@ -1,13 +1,11 @@
-"""From `LSTM` to `BlockSparseLSTMCell`."""
+"""From `LSTM` to `SparseLSTM`."""
 
 from typing import Any, ClassVar
 
 import keras
 
-from keras_moduli.connectivity._layout import BlockLayout
-from keras_moduli.layers import ModuliLSTM, ModuliLSTMCell
-from keras_moduli.sparse._cells import BlockSparseLSTMCell, Cell
-from keras_moduli.sparse.converters._base import Array, Kind, register_converter
+from keras_moduli.layers import ModuliLSTM, ModuliLSTMCell, SparseLSTM
+from keras_moduli.sparse.converters._base import Kind, register_converter
 from keras_moduli.sparse.converters._recurrent import RecurrentConverter
 
 
@@ -22,15 +20,8 @@ class LSTMConverter(RecurrentConverter):
         (keras.layers.RNN, ModuliLSTMCell),
     )
 
+    sparse_class = SparseLSTM
+
     def refuse(self, cell: Any) -> str:
         """Returns nothing: all have a fast form."""
         return ""
-
-    def make_cell(self, cell: Any, layout: BlockLayout, **arguments: Any) -> Cell:
-        """Returns a `BlockSparseLSTMCell`."""
-        activation = cell.recurrent_activation
-        return BlockSparseLSTMCell(layout, recurrent_activation=activation, **arguments)
-
-    def load_bias(self, bias: Array, new_cell: Any) -> Array:
-        """Returns the bias: all of it belongs to the inputs."""
-        return bias

@@ -2,16 +2,13 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
-
-import keras
+from typing import Any, ClassVar
 
 from keras_moduli.connectivity._layout import BlockLayout
-from keras_moduli.sparse._cells import Cell
+from keras_moduli.layers._sparse_cell import SparseCell
+from keras_moduli.layers._sparse_recurrent import SparseRNN
 from keras_moduli.sparse._cost import Choice, CostModel
-from keras_moduli.sparse._layers import BlockSparseDense, BlockSparseRNN
 from keras_moduli.sparse._orders import list_orders, permute_columns, permute_neurons
-from keras_moduli.sparse._plan import PlanRow
 from keras_moduli.sparse.converters._base import (
     Array,
     Converter,
@@ -24,8 +21,6 @@ from keras_moduli.sparse.converters._base import (
 
 Orders = Callable[[Any, Array], dict[str, Any]]
 
-# Up to so many the product of the inputs is faster inside the loop than before it.
-_FEW_FEATURES = 64
 _RNN_ARGUMENTS = (
     "return_sequences",
     "return_state",
@@ -40,25 +35,17 @@ _RNN_ARGUMENTS = (
 
 
 class RecurrentConverter(Converter):
-    """A layer of one cell, to `BlockSparseRNN`; each kind of cell says what differs."""
+    """A layer of one cell, to its sparse form; each kind of cell says which that is.
+
+    Attributes:
+        sparse_class: Of the layers that it makes.
+    """
+
+    sparse_class: ClassVar[type[SparseRNN]]
 
     @abc.abstractmethod
     def refuse(self, cell: Any) -> str:
         """Returns why a cell has no fast form, or nothing."""
-
-    @abc.abstractmethod
-    def make_cell(self, cell: Any, layout: BlockLayout, **arguments: Any) -> Cell:
-        """Returns the fast form of a cell.
-
-        Args:
-            cell: Keras's.
-            layout: Of the recurrent kernel.
-            **arguments: Those that all fast cells take.
-        """
-
-    @abc.abstractmethod
-    def load_bias(self, bias: Array, new_cell: Any) -> Array:
-        """Returns the bias of the inputs, after a recurrent one is given to the cell."""
 
     def kernels(self, layer: Any) -> dict[str, Variable]:
         """Returns both kernels, the recurrent one first."""
@@ -66,25 +53,27 @@ class RecurrentConverter(Converter):
 
     def choose(self, layer: Any, costs: CostModel) -> dict[str, Choice]:
         """Returns the fastest blocks, in the order of neurons that suits the states."""
+        if reason := _explain_dtypes(layer):
+            return dict.fromkeys(self.kernels(layer), Choice(None, reason))
         return self.choose_cell(layer.cell, costs, list_orders)
 
-    def build(self, layer: Any, rows: Rows) -> BlockSparseRNN:
-        """Returns a `BlockSparseRNN`."""
+    def build(self, layer: Any, rows: Rows) -> SparseRNN:
+        """Returns a layer of the sparse class."""
         cell = layer.cell
-        if reason := self.refuse(cell):
+        if reason := self.refuse(cell) or _explain_dtypes(layer):
             raise ValueError(f"Layer {layer.name!r} has no fast form: {reason}.")
-        projection = _make_projection(cell, rows["kernel"])
-        before_loop = cell.kernel.shape[0] > _FEW_FEATURES
-        inside, outside = (None, projection) if before_loop else (projection, None)
-        new_cell = self.build_cell(cell, rows, inside)
-        return BlockSparseRNN(
-            new_cell, outside, _find_order(rows), **take_arguments(layer)
+        return self.sparse_class(
+            **_take_cell_arguments(cell, rows),
+            order=_find_order(rows),
+            cell_name=cell.name,
+            **take_arguments(layer),
         )
 
     def load(self, layer: Any, new: Any, rows: Rows) -> None:
         """Assigns blocks and biases, in the order of the new layer's neurons."""
-        projection = new.projection or new.cell.projection
-        self.load_cell(layer.cell, new.cell, projection, rows, new.order)
+        if new.cell.trainable != layer.cell.trainable:
+            new.cell.trainable = layer.cell.trainable
+        self.load_cell(layer.cell, new.cell, rows, new.order)
 
     def sample_shape(self, layer: Any) -> tuple[int, ...] | None:
         """Returns the shape of sequences; none if a call would change the states."""
@@ -109,57 +98,46 @@ class RecurrentConverter(Converter):
             inputs = _choose_inputs(to_array(cell.kernel), recurrent, costs)
         return {"recurrent_kernel": recurrent, "kernel": inputs}
 
-    def build_cell(
-        self, cell: Any, rows: Rows, projection: keras.layers.Layer | None
-    ) -> Cell:
-        """Returns the fast form of a cell, with a layer for its inputs, or without."""
-        return self.make_cell(
-            cell,
-            rows["recurrent_kernel"].layout or _hold_whole(cell.recurrent_kernel),
-            projection=projection,
-            activation=cell.activation,
-            use_bias=cell.use_bias,
+    def build_cell(self, cell: Any, rows: Rows) -> SparseCell:
+        """Returns the sparse form of a cell."""
+        return self.sparse_class.cell_class(
+            **_take_cell_arguments(cell, rows),
             name=cell.name,
             dtype=cell.dtype_policy,
             trainable=cell.trainable,
         )
 
-    def build_whole_cell(self, cell: Any, rows: Rows) -> Cell:
-        """Returns the fast form of a cell that multiplies its inputs."""
-        return self.build_cell(cell, rows, _make_projection(cell, rows["kernel"]))
-
-    def load_cell(
-        self, cell: Any, new: Cell, projection: Any, rows: Rows, order: Any
-    ) -> None:
-        """Gives a fast cell, and the layer of its inputs, their weights.
+    def load_cell(self, cell: Any, new: Any, rows: Rows, order: Any) -> None:
+        """Gives a sparse cell its weights.
 
         Args:
             cell: Keras's.
-            new: Its fast form.
-            projection: The layer of its inputs.
+            new: Its sparse form.
             rows: Of both kernels.
             order: That of its neurons, None for as it is.
         """
         row, kernel = rows["recurrent_kernel"], cell.recurrent_kernel
         recurrent = permute_neurons(to_array(kernel), order)
         is_whole = row.layout is None
-        blocks = new.layout.pack(recurrent) if is_whole else pack(row, recurrent)
-        transfer(new.blocks, kernel, blocks)
+        blocks = _hold_whole(kernel).pack(recurrent) if is_whole else pack(row, recurrent)
+        transfer(new.recurrent_kernel, kernel, blocks)
+        row = rows["kernel"]
         inputs = permute_columns(to_array(cell.kernel), order)
-        if rows["kernel"].layout is None:
-            transfer(projection.kernel, cell.kernel, inputs)
-        else:
-            transfer(projection.blocks, cell.kernel, pack(rows["kernel"], inputs))
+        inputs = inputs if row.layout is None else pack(row, inputs)
+        transfer(new.kernel, cell.kernel, inputs)
         if cell.use_bias:
-            bias = permute_columns(to_array(cell.bias), order)
-            transfer(projection.bias, cell.bias, self.load_bias(bias, new))
-            if new.bias is not None:
-                new.bias.trainable = cell.bias.trainable
+            transfer(new.bias, cell.bias, permute_columns(to_array(cell.bias), order))
 
 
 def list_cell_kernels(cell: Any) -> dict[str, Variable]:
     """Returns both kernels of a cell, the recurrent one first."""
     return {"recurrent_kernel": cell.recurrent_kernel, "kernel": cell.kernel}
+
+
+def _explain_dtypes(layer: Any) -> str:
+    """Returns why a sparse layer, which has one dtype, is no form of a layer."""
+    own, other = layer.cell.dtype_policy.name, layer.dtype_policy.name
+    return "" if own == other else f"its cell computes in {own}, and itself in {other}"
 
 
 def take_arguments(layer: Any) -> dict[str, Any]:
@@ -185,15 +163,18 @@ def _choose_inputs(kernel: Array, recurrent: Choice, costs: CostModel) -> Choice
     return costs.choose(permuted, recurrent.permutation, recurrent.order)
 
 
-def _make_projection(cell: Any, row: PlanRow) -> keras.layers.Layer:
-    settings = {
+def _take_cell_arguments(cell: Any, rows: Rows) -> dict[str, Any]:
+    """Returns the arguments of a sparse cell that do what a cell does in prediction."""
+    gated = {"recurrent_activation": getattr(cell, "recurrent_activation", None)}
+    return {
+        "units": cell.units,
+        "activation": cell.activation,
         "use_bias": cell.use_bias,
-        "dtype": cell.dtype_policy,
-        "trainable": cell.trainable,
+        "connectivity": rows["recurrent_kernel"].layout
+        or _hold_whole(cell.recurrent_kernel),
+        "input_connectivity": rows["kernel"].layout,
+        **(gated if hasattr(cell, "recurrent_activation") else {}),
     }
-    if row.layout is None:
-        return keras.layers.Dense(cell.kernel.shape[1], **settings)
-    return BlockSparseDense(row.layout, **settings)
 
 
 def _hold_whole(kernel: Any) -> BlockLayout:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import keras
 
-from keras_moduli.sparse._cells import Cell
+from keras_moduli.layers._sparse_cell import SparseCell
 from keras_moduli.sparse._cost import Choice, CostModel
 from keras_moduli.sparse._orders import AS_IT_IS
 from keras_moduli.sparse.converters._base import (
@@ -23,6 +23,7 @@ from keras_moduli.sparse.converters._recurrent import (
     list_cell_kernels,
     take_arguments,
 )
+from keras_moduli.sparse.version_0_1 import Cell
 
 
 @register_converter
@@ -68,7 +69,7 @@ class StackedConverter(Converter):
                 continue
             if reason := converter.refuse(cell):
                 raise ValueError(f"Cell {cell.name!r} has no fast form: {reason}.")
-            new_cells[id(cell)] = converter.build_whole_cell(cell, own)
+            new_cells[id(cell)] = converter.build_cell(cell, own)
         stack = layer.cell
         new_stack = keras.layers.StackedRNNCells(
             [new_cells[id(cell)] for cell in stack.cells],
@@ -87,7 +88,7 @@ class StackedConverter(Converter):
             if converter is None or not _has_blocks(own):
                 new_cell.set_weights(cell.get_weights())
                 continue
-            converter.load_cell(cell, new_cell, new_cell.projection, own, None)
+            converter.load_cell(cell, new_cell, own, None)
 
     def sample_shape(self, layer: Any) -> None:
         """Returns None: cells of any kind may take inputs of any kind."""
@@ -117,7 +118,7 @@ def _find(cell: Any) -> RecurrentConverter | None:
 
 
 def _explain(cell: Any) -> str:
-    if isinstance(cell, Cell):
+    if isinstance(cell, SparseCell | Cell):
         return "its cell is block-sparse already"
     return f"no fast form of {type(cell).__name__} is known"
 

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_moduli.layers import SparseDense
-from keras_moduli.sparse._layers import BlockSparseDense
 from keras_moduli.sparse.streaming import _operations
 from keras_moduli.sparse.streaming._values import (
     Held,
@@ -23,6 +22,7 @@ from keras_moduli.sparse.streaming._values import (
     is_plain,
     remove_time,
 )
+from keras_moduli.sparse.version_0_1 import BlockSparseDense
 
 Check = Callable[[Any, list[Value]], None]
 

@@ -8,8 +8,6 @@ import keras
 from keras import ops
 
 from keras_moduli import layers
-from keras_moduli.sparse import _cells
-from keras_moduli.sparse._layers import BlockSparseRNN
 from keras_moduli.sparse.streaming._values import (
     Held,
     RefusalError,
@@ -17,6 +15,12 @@ from keras_moduli.sparse.streaming._values import (
     Tensor,
     Value,
     is_plain,
+)
+from keras_moduli.sparse.version_0_1 import (
+    BlockSparseGRUCell,
+    BlockSparseLSTMCell,
+    BlockSparseRNN,
+    BlockSparseSimpleRNNCell,
 )
 
 K = keras.layers
@@ -48,9 +52,9 @@ _CELLS = (
     layers.SparseSimpleRNNCell,
     layers.SparseGRUCell,
     layers.SparseLSTMCell,
-    _cells.BlockSparseSimpleRNNCell,
-    _cells.BlockSparseGRUCell,
-    _cells.BlockSparseLSTMCell,
+    BlockSparseSimpleRNNCell,
+    BlockSparseGRUCell,
+    BlockSparseLSTMCell,
 )
 Advance = Callable[[Tensor, Any], tuple[Tensor, Any]]
 

@@ -1,4 +1,4 @@
-"""Layers whose kernels are blocks."""
+"""Layers whose kernels are blocks, as version 0.1 has them."""
 
 from typing import Any
 
@@ -15,7 +15,8 @@ from keras_moduli.connectivity._layout import (
     to_columns,
     to_rows,
 )
-from keras_moduli.sparse._cells import Cell
+from keras_moduli.layers._sparse_recurrent import from_steps, to_steps
+from keras_moduli.sparse.version_0_1._cells import Cell
 
 Tensor = Any
 
@@ -32,13 +33,6 @@ class BlockSparseDense(keras.layers.Layer):
         activation: As in `Dense`.
         use_bias: As in `Dense`.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
-
-    Example:
-
-    >>> import numpy as np, keras_moduli as km
-    >>> layout = km.sparse.BlockLayout(64, 32, (16, 16), ((0,), (3,)))
-    >>> km.sparse.BlockSparseDense(layout)(np.ones((5, 64))).shape[-1]
-    32
     """
 
     def __init__(
@@ -92,48 +86,11 @@ class BlockSparseDense(keras.layers.Layer):
         }
 
 
-class _ColumnCell:
-    """A cell whose inputs (features, batch), states and outputs are columns, for a loop.
-
-    Args:
-        cell: Of this package.
-        batch: Size of the batch.
-        all_outputs: Whether outputs are wanted: the last is the first of the states, and
-            JAX would keep those of all steps.
-    """
-
-    def __init__(self, cell: Cell, batch: Any, all_outputs: bool) -> None:
-        self.cell = cell
-        self.batch = batch
-        self.constants = cell.constants(batch)
-        self.all_outputs = all_outputs
-        self.state_size = cell.state_size
-
-    def call(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
-        """Returns the output and the next states, for inputs as they come."""
-        x = _backend.reverse_axes(inputs)
-        if self.cell.projection is not None:
-            x = self.cell.projection.call(x)
-        return self.step(to_columns(x, self.batch), states)
-
-    def project(self, sequences: Tensor) -> Tensor:
-        """Returns inputs (batch, time, features) as `step` takes them, but in rows."""
-        projection = self.cell.projection
-        return sequences if projection is None else projection(sequences)
-
-    def step(self, x: Tensor, states: Any) -> tuple[Tensor, list[Tensor]]:
-        """Returns the same as `call`, for inputs in columns that have been multiplied."""
-        states = self.cell.step(x, list(states), *self.constants)
-        return states[0] if self.all_outputs else states[0][:1], states
-
-    __call__ = call
-
-
 @keras.saving.register_keras_serializable(PACKAGE)
 class BlockSparseRNN(keras.layers.RNN):
     """A recurrent layer with a block-sparse recurrent kernel.
 
-    `sparsify` makes these layers. Dropout, regularizers and constraints, which prediction
+    Dropout, regularizers and constraints, which prediction
     does not have, are left out.
 
     Args:
@@ -190,19 +147,19 @@ class BlockSparseRNN(keras.layers.RNN):
         """Runs the loop over time, with the batch in columns."""
         if mask is not None:
             return super().inner_loop(sequences, initial_state, mask, training)
-        batch = sequences.shape[0]
-        outputs, states = _backend.loop_over_time(
-            _ColumnCell(self.cell, batch, self.return_sequences),
-            sequences,
+        batch, cell = sequences.shape[0], self.cell
+        constants = cell.constants(batch)
+        x = sequences if cell.projection is None else cell.projection(sequences)
+        output, outputs, states = _backend.run_steps(
+            lambda x, states: cell.step(x, states, *constants),
+            to_steps(x, batch),
             [to_columns(s, batch) for s in keras.tree.flatten(initial_state)],
-            return_sequences=self.return_sequences,
             go_backwards=self.go_backwards,
+            all_outputs=self.return_sequences,
             unroll=self.unroll,
         )
-        states = [to_rows(state, batch) for state in states]
-        if self.return_sequences:
-            outputs = to_rows(outputs, batch)
-        return states[0], outputs, states
+        rows = [to_rows(state, batch) for state in states]
+        return to_rows(output, batch), from_steps(outputs, batch), rows
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments as plain Python values."""
