@@ -23,6 +23,7 @@ OPTIONS = {
     "dropout of inputs": {"dropout": 0.3},
     "backwards": {"go_backwards": True},
     "last": {"return_sequences": False},
+    "last, no mask": {"return_sequences": False, "go_backwards": True},
     "unrolled": {"unroll": True},
     "zero output": {"zero_output_for_mask": True},
 }
@@ -124,6 +125,7 @@ def test_values_and_gradients_are_those_of_the_dense_layer(kind, options):
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_so_they_are_of_one_sequence_and_of_blocks_that_stick_out(kind):
     assert_equal(kind, EVEN, batch=1)
+    assert_equal(kind, EVEN, batch=1, return_sequences=False)
     assert_equal(kind, uneven(RECURRENT[kind] * UNITS))
     assert_equal(kind, uneven(RECURRENT[kind] * UNITS), batch=1, mask=True)
 
