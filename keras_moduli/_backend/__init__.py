@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moduli._backend._eager_steps import Recurrence
 from keras_moduli._backend._gradients import compile_gradients
 from keras_moduli._backend._loops import is_known_to_be_one, name_product, run_steps
 from keras_moduli._backend._precision import compute_in_float64
@@ -19,7 +20,6 @@ from keras_moduli._backend._products import (
     multiply_blocks,
     multiply_vector,
 )
-from keras_moduli._backend._recurrence import Recurrence
 
 __all__ = [
     "Recurrence",
@@ -122,9 +122,15 @@ def multiplies_rows() -> bool:
 _FEW_FEATURES = 64
 
 
-def multiplies_in_loop(features: int) -> bool:
+def multiplies_in_loop(features: int, batch: Any) -> bool:
     """Whether inputs of so many features are multiplied inside a loop over time."""
-    return multiplies_rows() and features <= _FEW_FEATURES
+    if features > _FEW_FEATURES:
+        return False
+    if keras.backend.backend() != "torch":
+        return True
+    import torch
+
+    return not (torch.is_grad_enabled() or is_known_to_be_one(batch))
 
 
 def gather_blocks(x: Tensor, layout: Any) -> Tensor:

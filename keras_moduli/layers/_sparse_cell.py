@@ -118,18 +118,21 @@ class SparseCell(abc.ABC):
             return [_drop(inputs, each) for each in mask]
         return _drop(inputs, mask)
 
-    def make_projection(self, batch: Any) -> Any:
-        """Returns `project(inputs)`, of columns (features, batch) or vectors."""
+    def project_first(self, step: Any, batch: Any) -> Any:
+        """Returns a step of inputs as they come, columns (features, batch) or vectors."""
         kernel = ops.transpose(ops.convert_to_tensor(self.kernel))
         bias = self._get_input_bias()
         if bias is not None:
             bias = to_columns(bias[None], batch)
 
-        def project(x: Tensor) -> Tensor:
+        def projected(x: Tensor, states: list[Tensor]) -> list[Tensor]:
             y = ops.matmul(kernel, x)
-            return y if bias is None else y + bias
+            return step(y if bias is None else y + bias, states)
 
-        return project
+        if (recurrence := getattr(step, "recurrence", None)) is not None:
+            recurrence = recurrence._replace(kernel=kernel, input_bias=bias)
+            projected.recurrence = recurrence  # type: ignore[attr-defined]
+        return projected
 
     def project_steps(self, sequences: Tensor) -> Tensor:
         """Returns sequences (batch, time, features) as multiplied columns of each step.

@@ -93,8 +93,8 @@ class SparseRNN(keras.layers.RNN):
         step = self.cell.make_step(batch, states[0], training)
         sequences = self.cell.drop_inputs(sequences, training)
         is_plain = not isinstance(sequences, list) and self.cell.kernel_indices is None
-        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1]):
-            step = _project_first(self.cell.make_projection(batch), step)
+        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1], batch):
+            step = self.cell.project_first(step, batch)
             inputs = to_steps(sequences, batch)
         elif is_plain and not _backend.is_known_to_be_one(batch):
             inputs = self.cell.project_steps(sequences)
@@ -153,10 +153,6 @@ def _check_order(order: Any, units: int) -> list[int] | None:
             f"{min(numbers, default=None)} to {max(numbers, default=None)}"
         )
     return numbers
-
-
-def _project_first(project: Any, step: Any) -> Any:
-    return lambda x, states: step(project(x), states)
 
 
 def to_steps(x: Tensor, batch: Any) -> Tensor:
