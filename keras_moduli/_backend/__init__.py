@@ -122,15 +122,23 @@ def multiplies_rows() -> bool:
 _FEW_FEATURES = 64
 
 
-def multiplies_in_loop(features: int, batch: Any) -> bool:
-    """Whether inputs of so many features are multiplied inside a loop over time."""
+def multiplies_in_loop(features: int, step: Any) -> bool:
+    """Whether inputs of so many features are multiplied inside a loop over time.
+
+    Args:
+        features: How many.
+        step: What `run_steps` takes.
+    """
     if features > _FEW_FEATURES:
         return False
     if keras.backend.backend() != "torch":
         return True
     import torch
 
-    return not (torch.is_grad_enabled() or is_known_to_be_one(batch))
+    recurrence = getattr(step, "recurrence", None)
+    if recurrence is None or recurrence.is_vector:
+        return False
+    return recurrence.kind == "plain" or not torch.is_grad_enabled()
 
 
 def gather_blocks(x: Tensor, layout: Any) -> Tensor:

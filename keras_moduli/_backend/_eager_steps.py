@@ -220,23 +220,29 @@ def _apply_tanh(x: Tensor, out: Tensor) -> None:
 
 @functools.cache
 def find_activations() -> dict[Any, Any]:
-    """Returns `activate(x, out)` of each activation, and its slope by its value."""
+    """Returns `activate(x, out)` of each activation, and `slope(gradient, y, out)`.
+
+    The slope writes the gradient of x, of that of y and of y.
+    """
     import torch
 
     activations, aten = keras.activations, torch.ops.aten
     return {
-        activations.tanh: (_call_with_out(torch.tanh), aten.tanh_backward),
-        activations.sigmoid: (_call_with_out(torch.sigmoid), aten.sigmoid_backward),
+        activations.tanh: _write_out(torch.tanh, aten.tanh_backward),
+        activations.sigmoid: _write_out(torch.sigmoid, aten.sigmoid_backward),
         activations.relu: (
             lambda x, out: torch.clamp_min(x, 0, out=out),
-            lambda g, y: aten.threshold_backward(g, y, 0),
+            lambda g, y, out: aten.threshold_backward(g, y, 0, grad_input=out),
         ),
         activations.linear: (
             lambda x, out: None if out is x else out.copy_(x),
-            lambda g, y: g,
+            lambda g, y, out: out.copy_(g),
         ),
     }
 
 
-def _call_with_out(function: Any) -> Any:
-    return lambda x, out: function(x, out=out)
+def _write_out(function: Any, slope: Any) -> tuple[Any, Any]:
+    return (
+        lambda x, out: function(x, out=out),
+        lambda gradient, y, out: slope(gradient, y, grad_input=out),
+    )

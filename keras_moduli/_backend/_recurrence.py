@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 
-from keras_moduli._backend import _products
 from keras_moduli._backend._eager_steps import (
     Recurrence,
     choose_activation,
@@ -41,7 +40,6 @@ def takes(recurrence: Recurrence | None, inputs: Tensor, states: list[Tensor]) -
     if not (fits and is_known and is_one_dtype):
         return False
     is_plain = recurrence.kind == "plain" and not recurrence.is_vector
-    is_plain = is_plain and recurrence.kernel is None
     return is_plain or not _needs_gradients(recurrence.bias, *tensors)
 
 
@@ -59,18 +57,22 @@ def run(
     """
     import torch
 
-    if _needs_gradients(recurrence.operand, inputs, *states):
+    tensors = (recurrence.operand, recurrence.kernel, recurrence.input_bias)
+    if _needs_gradients(inputs, *tensors, *states):
         activate = choose_activation(recurrence.activation, states[0])
         _, slope = find_activations()[recurrence.activation]
+        inputs, kernel = _join_bias(recurrence, inputs)
         outputs = _make_function().apply(
             inputs,
+            kernel,
             states[0],
             recurrence.operand,
             recurrence.sites.indices,
             activate,
             slope,
+            all_outputs,
         )
-        return (outputs if all_outputs else None), [outputs[-1]]
+        return (outputs, [outputs[-1]]) if all_outputs else (None, [outputs])
     h, *others = (s.clone(memory_format=torch.contiguous_format) for s in states)
     outputs = h.new_empty(len(inputs), *h.shape) if all_outputs else None
     places = [h] * (len(inputs) + 1) if outputs is None else [h, *outputs.unbind(0)]
@@ -96,43 +98,99 @@ def _needs_gradients(*tensors: Tensor) -> bool:
     )
 
 
+def _join_bias(recurrence: Recurrence, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns inputs with a feature of ones, and their kernel with its bias."""
+    import torch
+
+    if recurrence.kernel is None or recurrence.input_bias is None:
+        return inputs, recurrence.kernel
+    ones = inputs.new_ones(len(inputs), 1, inputs.shape[2])
+    kernel = torch.cat([recurrence.kernel, recurrence.input_bias], dim=1)
+    return torch.cat([inputs, ones], dim=1), kernel
+
+
 @functools.cache
 def _make_function() -> Any:
     import torch
 
     class Run(torch.autograd.Function):
         @staticmethod
-        def forward(context, x, h, weights, indices, activate, slope):  # type: ignore[no-untyped-def]
-            across, c, width = weights.shape
-            states = x.new_empty(len(x) + 1, *h.shape)
+        def forward(context, x, kernel, h, weights, indices, activate, slope, keep):  # type: ignore[no-untyped-def]
+            across, _, width = weights.shape
+            states = h.new_empty(len(x) + 1, *h.shape)
             states[0] = h
-            for t in range(len(x)):
-                gathered = _products.gather_torch(states[t], indices, width)
-                new = states[t + 1].view(across, c, -1)
-                torch.baddbmm(x[t].unflatten(0, (across, c)), weights, gathered, out=new)
-                activate(new, new)
-            context.save_for_backward(states, weights, indices)
-            context.slope = slope
-            return states[1:]
+            gather, gathered = _make_gather(states, indices, width)
+            places, blocks = _split(states, across)
+            for t, of_step in enumerate(x.unbind(0)):
+                place, z = places[t + 1], blocks[t + 1]
+                if kernel is None:
+                    place.copy_(of_step)
+                else:
+                    torch.mm(kernel, of_step, out=place)
+                gather(t)
+                torch.baddbmm(z, weights, gathered, out=z)
+                activate(place, place)
+            context.save_for_backward(x, kernel, states, weights, indices)
+            context.slope, context.keep = slope, keep
+            return states[1:] if keep else states[-1].clone()
 
         @staticmethod
         @torch.autograd.function.once_differentiable
         def backward(context, gradient):  # type: ignore[no-untyped-def]
-            states, weights, indices = context.saved_tensors
-            across, c, width = weights.shape
-            n = states.shape[1]
-            rows = n * indices.shape[1] // width
-            turned = weights.transpose(1, 2)
-            of_x = torch.empty_like(gradient)
-            of_weights = torch.zeros_like(weights)
-            of_h = torch.zeros_like(states[0])
-            for t in reversed(range(len(gradient))):
-                of_z = context.slope(of_h + gradient[t], states[t + 1])
-                of_x[t] = of_z
-                of_z = of_z.view(across, c, -1)
-                gathered = _products.gather_torch(states[t], indices, width)
-                of_weights.baddbmm_(of_z, gathered.transpose(1, 2))
-                of_h = _products.scatter_torch(turned @ of_z, indices, rows)
-            return of_x, of_h, of_weights, None, None, None
+            x, kernel, states, weights, indices = context.saved_tensors
+            across, _, width = weights.shape
+            turned, flat = weights.transpose(1, 2), indices.reshape(-1)
+            gather, gathered = _make_gather(states, indices, width)
+            transposed = gathered.transpose(1, 2)
+            of_inputs = torch.empty_like(gathered)
+            rows = of_inputs.view(len(flat), -1)
+            of_weights, of_h = torch.zeros_like(weights), torch.zeros_like(states[0])
+            sums = of_h.view(-1, rows.shape[1])
+            wants_x, wants_kernel, _, wants_weights, *_ = context.needs_input_grad
+            of_kernel: Any = torch.zeros_like(kernel) if wants_kernel else None
+            of_x: Any = torch.empty_like(x) if wants_x else None
+            if kernel is None and wants_x:
+                places, blocks = _split(of_x, across)
+            else:  # one step's are enough
+                (place,), (block,) = _split(torch.empty_like(of_h)[None], across)
+                places, blocks = [place] * len(x), [block] * len(x)
+            if not context.keep:
+                of_h.copy_(gradient)
+            for t in reversed(range(len(x))):
+                of_z, z = places[t], blocks[t]
+                if context.keep:
+                    of_h.add_(gradient[t])
+                context.slope(of_h, states[t + 1], of_z)
+                if wants_kernel:
+                    of_kernel.addmm_(of_z, x[t].T)
+                if wants_x and kernel is not None:
+                    torch.mm(kernel.T, of_z, out=of_x[t])
+                if wants_weights:
+                    gather(t)
+                    of_weights.baddbmm_(z, transposed)
+                torch.bmm(turned, z, out=of_inputs)
+                sums.zero_().index_add_(0, flat, rows)
+            return of_x, of_kernel, of_h, of_weights, None, None, None, None
 
     return Run
+
+
+def _split(sequence: Tensor, across: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns the parts of a sequence (time, n, batch), as they are and as blocks."""
+    blocks = sequence.unflatten(1, (across, -1))
+    return list(sequence.unbind(0)), list(blocks.unbind(0))
+
+
+def _make_gather(states: Tensor, indices: Tensor, width: int) -> tuple[Any, Tensor]:
+    """Returns what writes the inputs of all blocks at a time, and where."""
+    import torch
+
+    flat, batch = indices.reshape(-1), states.shape[2]
+    height = width // indices.shape[1]
+    rows = states.view(len(states), -1, height * batch).unbind(0)
+    gathered = states.new_empty(len(flat), height * batch)
+
+    def gather(time: int) -> None:
+        torch.index_select(rows[time], 0, flat, out=gathered)
+
+    return gather, gathered.view(len(indices), width, batch)

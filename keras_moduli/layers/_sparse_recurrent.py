@@ -93,7 +93,7 @@ class SparseRNN(keras.layers.RNN):
         step = self.cell.make_step(batch, states[0], training)
         sequences = self.cell.drop_inputs(sequences, training)
         is_plain = not isinstance(sequences, list) and self.cell.kernel_indices is None
-        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1], batch):
+        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1], step):
             step = self.cell.project_first(step, batch)
             inputs = to_steps(sequences, batch)
         elif is_plain and not _backend.is_known_to_be_one(batch):
