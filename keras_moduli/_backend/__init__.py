@@ -122,11 +122,12 @@ def multiplies_rows() -> bool:
 _FEW_FEATURES = 64
 
 
-def multiplies_in_loop(features: int, step: Any) -> bool:
+def multiplies_in_loop(features: int, is_dense: bool, step: Any) -> bool:
     """Whether inputs of so many features are multiplied inside a loop over time.
 
     Args:
         features: How many.
+        is_dense: Whether their kernel is.
         step: What `run_steps` takes.
     """
     if features > _FEW_FEATURES:
@@ -136,7 +137,7 @@ def multiplies_in_loop(features: int, step: Any) -> bool:
     import torch
 
     recurrence = getattr(step, "recurrence", None)
-    if recurrence is None or recurrence.is_vector:
+    if recurrence is None or recurrence.is_vector or not is_dense:
         return False
     return recurrence.kind == "plain" or not torch.is_grad_enabled()
 

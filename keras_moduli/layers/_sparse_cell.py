@@ -1,6 +1,7 @@
 """What recurrent cells whose kernels are blocks add to Keras's own."""
 
 import abc
+import functools
 from typing import Any
 
 import keras
@@ -120,13 +121,21 @@ class SparseCell(abc.ABC):
 
     def project_first(self, step: Any, batch: Any) -> Any:
         """Returns a step of inputs as they come, columns (features, batch) or vectors."""
-        kernel = ops.transpose(ops.convert_to_tensor(self.kernel))
+        kernel: Any = None
+        multiply: Any
+        if self.kernel_indices is None:
+            kernel = ops.transpose(ops.convert_to_tensor(self.kernel))
+            multiply = functools.partial(ops.matmul, kernel)
+        else:
+            found = connectivity.find_kernel(self.kernel)
+            assert found is not None
+            multiply = BlockProduct(self.kernel, self.kernel_indices, found, batch)
         bias = self._get_input_bias()
         if bias is not None:
             bias = to_columns(bias[None], batch)
 
         def projected(x: Tensor, states: list[Tensor]) -> list[Tensor]:
-            y = ops.matmul(kernel, x)
+            y = multiply(x)
             return step(y if bias is None else y + bias, states)
 
         if (recurrence := getattr(step, "recurrence", None)) is not None:

@@ -92,11 +92,12 @@ class SparseRNN(keras.layers.RNN):
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         step = self.cell.make_step(batch, states[0], training)
         sequences = self.cell.drop_inputs(sequences, training)
-        is_plain = not isinstance(sequences, list) and self.cell.kernel_indices is None
-        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1], step):
+        is_dense = self.cell.kernel_indices is None
+        is_plain = not isinstance(sequences, list)
+        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1], is_dense, step):
             step = self.cell.project_first(step, batch)
             inputs = to_steps(sequences, batch)
-        elif is_plain and not _backend.is_known_to_be_one(batch):
+        elif is_plain and is_dense and not _backend.is_known_to_be_one(batch):
             inputs = self.cell.project_steps(sequences)
         else:
             inputs = to_steps(self.cell.project(sequences), batch)

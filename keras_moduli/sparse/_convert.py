@@ -30,10 +30,10 @@ def sparsify(
     Recurrent layers, `Dense`, `EinsumDense` and attention, also in `Bidirectional`,
     `TimeDistributed` and `Moduli`, get kernels that hold only the blocks that are not
     zero: recurrent and dense ones become `keras_moduli.layers.SparseGRU` and its kin,
-    without dropout, regularizers and constraints. Neurons are put in an order that brings connected ones together: along the
-    manifold of their embedding, or by reverse Cuthill–McKee (with scipy). What would not
-    be faster or is not known exactly stays as it is; `keras_moduli.sparse.plan(model)`
-    says why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most. All else is
+    without dropout, regularizers and constraints. Neurons are put in an order that brings
+    connected ones together: along the manifold of their embedding, or by reverse
+    Cuthill–McKee (with scipy). What would not be faster or is not known exactly stays as
+    it is; `keras_moduli.sparse.plan(model)` says why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most. All else is
     as in the model, and both are called on inputs made up for them, and compared.
 
     Args:

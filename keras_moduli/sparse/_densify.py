@@ -124,8 +124,7 @@ def _check_class(layer: Layer) -> None:
     if kind in _OF_SPARSIFY:
         raise ValueError(
             f"Layer {layer.name!r} is a {kind.__name__}, of which no dense form is known:"
-            " it was made by `sparsify`, or by version 0.1. Keep the model that it was made "
-            "of."
+            " it was made by `sparsify`. Keep the model that it was made of."
         )
     if kind not in _DENSE and issubclass(kind, tuple(_DENSE)):
         raise ValueError(
