@@ -83,7 +83,7 @@ def multiply_vector(x: Tensor, operand: Tensor, sites: Sites) -> Tensor:
         inputs = spread(sites.indices, x.shape[0] // sites.rows)
         return (x[inputs.view(across, 1, width)] @ operand).view(-1)
     blocks = ops.reshape(x, (sites.rows, -1))
-    gathered = ops.reshape(ops.take(blocks, sites.indices, axis=0), (across, 1, width))
+    gathered = ops.reshape(_take(blocks, sites.indices), (across, 1, width))
     return ops.reshape(gathered @ operand, (across * c,))
 
 
@@ -92,7 +92,13 @@ def _gather(x: Tensor, indices: Tensor, width: int) -> Tensor:
     across, count = indices.shape
     height = width // count
     blocks = ops.reshape(x, (x.shape[0] // height, height, -1))
-    return ops.reshape(ops.take(blocks, indices, axis=0), (across, width, -1))
+    return ops.reshape(_take(blocks, indices), (across, width, -1))
+
+
+def _take(blocks: Tensor, indices: Tensor) -> Tensor:
+    if keras.backend.backend() == "jax":  # `take` writes NaN where there is no row
+        return blocks.at[indices].get(mode="promise_in_bounds")
+    return ops.take(blocks, indices, axis=0)
 
 
 def _multiply(x: Tensor, weights: Tensor, indices: Tensor) -> Tensor:
@@ -174,7 +180,7 @@ def spread(indices: Tensor, height: int) -> Tensor:
     return (indices[:, :, None] * height + offsets).view(indices.shape[0], -1)
 
 
-def gather_torch(x: Tensor, indices: Tensor, width: int) -> Tensor:
+def _gather_torch(x: Tensor, indices: Tensor, width: int) -> Tensor:
     """Returns `_gather` of PyTorch, in whose view a block of a batch is one row."""
     across, count = indices.shape
     height, batch = width // count, x.shape[1]
@@ -182,7 +188,7 @@ def gather_torch(x: Tensor, indices: Tensor, width: int) -> Tensor:
     return rows.index_select(0, indices.reshape(-1)).view(across, width, batch)
 
 
-def scatter_torch(of_inputs: Tensor, indices: Tensor, rows: int) -> Tensor:
+def _scatter_torch(of_inputs: Tensor, indices: Tensor, rows: int) -> Tensor:
     """Returns the sums over blocks (J, K·b, batch) of the same row, as columns."""
     width, batch = of_inputs.shape[1:]
     height = width // indices.shape[1]
@@ -199,7 +205,7 @@ def _torch_function() -> Any:
         @staticmethod
         def forward(context, x, weights, indices):  # type: ignore[no-untyped-def]
             context.save_for_backward(x, weights, indices)
-            return (weights @ gather_torch(x, indices, weights.shape[2])).flatten(0, 1)
+            return (weights @ _gather_torch(x, indices, weights.shape[2])).flatten(0, 1)
 
         @staticmethod
         @torch.autograd.function.once_differentiable
@@ -209,12 +215,12 @@ def _torch_function() -> Any:
             gradient = gradient.reshape(across, c, -1)
             of_x = of_weights = None
             if context.needs_input_grad[1]:
-                gathered = gather_torch(x, indices, width)
+                gathered = _gather_torch(x, indices, width)
                 of_weights = gradient @ gathered.transpose(1, 2)
             if context.needs_input_grad[0]:
                 of_inputs = weights.transpose(1, 2) @ gradient
                 rows = x.shape[0] * indices.shape[1] // width
-                of_x = scatter_torch(of_inputs, indices, rows)
+                of_x = _scatter_torch(of_inputs, indices, rows)
             return of_x, of_weights, None
 
     return Multiply

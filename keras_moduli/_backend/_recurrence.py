@@ -9,12 +9,8 @@ from typing import Any
 
 import keras
 
-from keras_moduli._backend._eager_steps import (
-    Recurrence,
-    choose_activation,
-    find_activations,
-    make_step,
-)
+from keras_moduli._backend import _eager_steps
+from keras_moduli._backend._eager_steps import Recurrence
 
 Tensor = Any
 
@@ -28,7 +24,7 @@ def takes(recurrence: Recurrence | None, inputs: Tensor, states: list[Tensor]) -
         return False
     across, c, width = recurrence.operand.shape
     c = width if recurrence.is_vector else c
-    n, known = states[0].shape[0], find_activations()
+    n, known = states[0].shape[0], _eager_steps.find_activations()
     fits = across * c == _GATES[recurrence.kind] * n and n % recurrence.sites.rows == 0
     is_known = recurrence.activation in known
     if recurrence.kind != "plain":
@@ -59,8 +55,8 @@ def run(
 
     tensors = (recurrence.operand, recurrence.kernel, recurrence.input_bias)
     if _needs_gradients(inputs, *tensors, *states):
-        activate = choose_activation(recurrence.activation, states[0])
-        _, slope = find_activations()[recurrence.activation]
+        activate = _eager_steps.choose_activation(recurrence.activation, states[0])
+        _, slope = _eager_steps.find_activations()[recurrence.activation]
         inputs, kernel = _join_bias(recurrence, inputs)
         outputs = _make_function().apply(
             inputs,
@@ -76,7 +72,7 @@ def run(
     h, *others = (s.clone(memory_format=torch.contiguous_format) for s in states)
     outputs = h.new_empty(len(inputs), *h.shape) if all_outputs else None
     places = [h] * (len(inputs) + 1) if outputs is None else [h, *outputs.unbind(0)]
-    step = make_step(recurrence, inputs, places, *others)
+    step = _eager_steps.make_step(recurrence, inputs, places, *others)
     with torch.no_grad():
         for number in range(len(inputs)):
             step(number)
@@ -116,20 +112,7 @@ def _make_function() -> Any:
     class Run(torch.autograd.Function):
         @staticmethod
         def forward(context, x, kernel, h, weights, indices, activate, slope, keep):  # type: ignore[no-untyped-def]
-            across, _, width = weights.shape
-            states = h.new_empty(len(x) + 1, *h.shape)
-            states[0] = h
-            gather, gathered = _make_gather(states, indices, width)
-            places, blocks = _split(states, across)
-            for t, of_step in enumerate(x.unbind(0)):
-                place, z = places[t + 1], blocks[t + 1]
-                if kernel is None:
-                    place.copy_(of_step)
-                else:
-                    torch.mm(kernel, of_step, out=place)
-                gather(t)
-                torch.baddbmm(z, weights, gathered, out=z)
-                activate(place, place)
+            states = _go_forward(x, kernel, h, weights, indices, activate)
             context.save_for_backward(x, kernel, states, weights, indices)
             context.slope, context.keep = slope, keep
             return states[1:] if keep else states[-1].clone()
@@ -137,42 +120,81 @@ def _make_function() -> Any:
         @staticmethod
         @torch.autograd.function.once_differentiable
         def backward(context, gradient):  # type: ignore[no-untyped-def]
-            x, kernel, states, weights, indices = context.saved_tensors
-            across, _, width = weights.shape
-            turned, flat = weights.transpose(1, 2), indices.reshape(-1)
-            gather, gathered = _make_gather(states, indices, width)
-            transposed = gathered.transpose(1, 2)
-            of_inputs = torch.empty_like(gathered)
-            rows = of_inputs.view(len(flat), -1)
-            of_weights, of_h = torch.zeros_like(weights), torch.zeros_like(states[0])
-            sums = of_h.view(-1, rows.shape[1])
-            wants_x, wants_kernel, _, wants_weights, *_ = context.needs_input_grad
-            of_kernel: Any = torch.zeros_like(kernel) if wants_kernel else None
-            of_x: Any = torch.empty_like(x) if wants_x else None
-            if kernel is None and wants_x:
-                places, blocks = _split(of_x, across)
-            else:  # one step's are enough
-                (place,), (block,) = _split(torch.empty_like(of_h)[None], across)
-                places, blocks = [place] * len(x), [block] * len(x)
-            if not context.keep:
-                of_h.copy_(gradient)
-            for t in reversed(range(len(x))):
-                of_z, z = places[t], blocks[t]
-                if context.keep:
-                    of_h.add_(gradient[t])
-                context.slope(of_h, states[t + 1], of_z)
-                if wants_kernel:
-                    of_kernel.addmm_(of_z, x[t].T)
-                if wants_x and kernel is not None:
-                    torch.mm(kernel.T, of_z, out=of_x[t])
-                if wants_weights:
-                    gather(t)
-                    of_weights.baddbmm_(z, transposed)
-                torch.bmm(turned, z, out=of_inputs)
-                sums.zero_().index_add_(0, flat, rows)
-            return of_x, of_kernel, of_h, of_weights, None, None, None, None
+            x, *others = context.saved_tensors
+            options: Any = (*others, context.slope, gradient, context.keep)
+            found = _go_back(x, *options, wanted=context.needs_input_grad)
+            return (*found, None, None, None, None)
 
     return Run
+
+
+def _go_forward(
+    x: Tensor, kernel: Tensor, h: Tensor, weights: Tensor, indices: Tensor, activate: Any
+) -> Tensor:
+    """Returns the states, the first of them before all steps, (time + 1, n, batch)."""
+    import torch
+
+    across, _, width = weights.shape
+    states = h.new_empty(len(x) + 1, *h.shape)
+    states[0] = h
+    gather, gathered = _make_gather(states, indices, width)
+    places, blocks = _split(states, across)
+    for t, of_step in enumerate(x.unbind(0)):
+        place, z = places[t + 1], blocks[t + 1]
+        if kernel is None:
+            place.copy_(of_step)
+        else:
+            torch.mm(kernel, of_step, out=place)
+        gather(t)
+        torch.baddbmm(z, weights, gathered, out=z)
+        activate(place, place)
+    return states
+
+
+def _go_back(
+    x: Tensor,
+    kernel: Tensor,
+    states: Tensor,
+    weights: Tensor,
+    indices: Tensor,
+    slope: Any,
+    gradient: Tensor,
+    keep: bool,
+    wanted: tuple[bool, ...],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the gradients of inputs, their kernel, the first state and blocks."""
+    import torch
+
+    across, _, width = weights.shape
+    turned, flat = weights.transpose(1, 2), indices.reshape(-1)
+    gather, gathered = _make_gather(states, indices, width)
+    of_inputs, transposed = torch.empty_like(gathered), gathered.transpose(1, 2)
+    rows = of_inputs.view(len(flat), -1)
+    of_weights, of_h = torch.zeros_like(weights), torch.zeros_like(states[0])
+    sums = of_h.view(-1, rows.shape[1])
+    wants_x, wants_kernel, _, wants_weights, *_ = wanted
+    of_kernel = torch.zeros_like(kernel) if wants_kernel else None
+    of_x = torch.empty_like(x) if wants_x else None
+    is_own = kernel is None and wants_x  # what reaches z is what reaches x
+    steps = of_x if is_own else torch.empty_like(of_h).expand(len(x), *of_h.shape)
+    if not keep:
+        of_h.copy_(gradient)
+    places, blocks = _split(steps, across)
+    for t in reversed(range(len(x))):
+        of_z, z = places[t], blocks[t]
+        if keep:
+            of_h.add_(gradient[t])
+        slope(of_h, states[t + 1], of_z)
+        if of_kernel is not None:
+            of_kernel.addmm_(of_z, x[t].T)
+        if of_x is not None and kernel is not None:
+            torch.mm(kernel.T, of_z, out=of_x[t])
+        if wants_weights:
+            gather(t)
+            of_weights.baddbmm_(z, transposed)
+        torch.bmm(turned, z, out=of_inputs)
+        sums.zero_().index_add_(0, flat, rows)
+    return of_x, of_kernel, of_h, of_weights
 
 
 def _split(sequence: Tensor, across: int) -> tuple[list[Tensor], list[Tensor]]:

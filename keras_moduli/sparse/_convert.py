@@ -27,14 +27,13 @@ def sparsify(
 ) -> keras.Model:
     """Returns the same function as a pruned model, faster.
 
-    Recurrent layers, `Dense`, `EinsumDense` and attention, also in `Bidirectional`,
-    `TimeDistributed` and `Moduli`, get kernels that hold only the blocks that are not
-    zero: recurrent and dense ones become `keras_moduli.layers.SparseGRU` and its kin,
-    without dropout, regularizers and constraints. Neurons are put in an order that brings
-    connected ones together: along the manifold of their embedding, or by reverse
-    Cuthill–McKee (with scipy). What would not be faster or is not known exactly stays as
-    it is; `keras_moduli.sparse.plan(model)` says why. Prune with `MagnitudePruning(structure=(16, 64))` to gain most. All else is
-    as in the model, and both are called on inputs made up for them, and compared.
+    Recurrent layers and `Dense` become `keras_moduli.layers.SparseGRU` and its kin,
+    without dropout, regularizers and constraints; `EinsumDense` and attention likewise.
+    Neurons are put in an order that brings connected ones together: along the manifold
+    of their embedding, or by reverse Cuthill–McKee (with scipy). What would not be
+    faster or is not known exactly stays: `keras_moduli.sparse.plan(model)` says why.
+    Both models are called on inputs made up for them, and compared.
+    `MagnitudePruning(structure=(16, 64))` gains most.
 
     Args:
         model: A built model, pruned.
