@@ -120,7 +120,7 @@ def tabulate_training(name: str) -> str:
         milliseconds = format_number(row["ms"])
         if row["contestant"] == "sparse":
             return milliseconds
-        return f"{milliseconds} ({format_number(row['over sparse'], digits=2)}×)"
+        return f"{milliseconds} ({format_number(row['over sparse'], digits=3)}×)"
 
     lines = [
         [*map(format_number, key), *(show(found.get(name)) for name in contestants)]

@@ -120,9 +120,18 @@ def _make_function() -> Any:
         @staticmethod
         @torch.autograd.function.once_differentiable
         def backward(context, gradient):  # type: ignore[no-untyped-def]
-            x, *others = context.saved_tensors
-            options: Any = (*others, context.slope, gradient, context.keep)
-            found = _go_back(x, *options, wanted=context.needs_input_grad)
+            x, kernel, states, weights, indices = context.saved_tensors
+            found = _go_back(
+                x,
+                kernel,
+                states,
+                weights,
+                indices,
+                context.slope,
+                gradient,
+                context.keep,
+                context.needs_input_grad,
+            )
             return (*found, None, None, None, None)
 
     return Run
