@@ -28,12 +28,12 @@ def sparsify(
     """Returns the same function as a pruned model, faster.
 
     Recurrent layers and `Dense` become `keras_moduli.layers.SparseGRU` and its kin,
-    without dropout, regularizers and constraints; `EinsumDense` and attention likewise.
-    Neurons are put in an order that brings connected ones together: along the manifold
-    of their embedding, or by reverse Cuthill–McKee (with scipy). What would not be
-    faster or is not known exactly stays: `keras_moduli.sparse.plan(model)` says why.
-    Both models are called on inputs made up for them, and compared.
-    `MagnitudePruning(structure=(16, 64))` gains most.
+    without dropout, regularizers and constraints. `EinsumDense` and attention get blocks
+    too, all also in `Bidirectional`, `TimeDistributed` and `Moduli`. Connected neurons
+    are brought together: along the manifold of their embedding, or by reverse
+    Cuthill–McKee (with scipy). All else, and what would not be faster or is not known
+    exactly, stays: `keras_moduli.sparse.plan(model)` says why. Both models are compared
+    on inputs made up for them. `MagnitudePruning(structure=(16, 64))` gains most.
 
     Args:
         model: A built model, pruned.
