@@ -315,6 +315,13 @@ def test_assignment_finds_what_exists(down, across, seed, data):
     np.testing.assert_array_equal(taken.sum(axis=1), grid.quotas(count))
 
 
+def test_ties_are_broken_by_row_and_column():
+    """So that a file means the same everywhere: not by how a machine sorts."""
+    equal, nothing = np.zeros((3, 2)), np.zeros((3, 2), bool)
+    taken = _assignment.assign(equal, nothing, np.array([1, 1]), np.array([1, 1, 1]))
+    np.testing.assert_array_equal(taken, np.eye(3, 2, dtype=bool))
+
+
 def test_nothing_that_is_not_there_is_made():
     with pytest.raises(ValueError, match="no layout of this density"):
         _assignment.assign(

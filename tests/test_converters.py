@@ -312,6 +312,9 @@ KNOWN_BUT = {
     "sums over 'b' without": lambda: K.EinsumDense("abc,cd->ad", 64),
     "axis 'b' in inputs and outputs": lambda: K.EinsumDense("abc,bcd->abd", (7, 64)),
     "`reset_after=False` has two": lambda: M(K.GRU(64, reset_after=False)),
+    "cell computes in mixed_bfloat16": lambda: K.RNN(
+        K.GRUCell(8, dtype="mixed_bfloat16"), dtype="float32"
+    ),
 }
 
 

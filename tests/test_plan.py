@@ -56,6 +56,8 @@ def two_layers():
     near = circle.distances((64, 64)) < 1.0
     kernel = model.layers[0].cell.recurrent_kernel
     kernel.assign(array(kernel.value) * near)
+    kernel = model.layers[0].cell.kernel
+    kernel.assign(array(kernel.value) * (np.arange(64) >= 8)[:, None])
     return model
 
 
@@ -145,6 +147,23 @@ def test_a_plan_is_plain_values():
     assert plan.rows[0].permutation is not None
     assert "layout" not in repr(plan.rows[0])
     assert len({plan, dataclasses.replace(plan)}) == 1
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        (64, "no block of it is empty"),
+        (4, "a kernel of 4 × 64 is smaller than the block"),
+    ],
+)
+def test_inputs_of_a_recurrent_layer_stay_dense_where_blocks_gain_nothing(
+    features, reason
+):
+    model = keras.Sequential([keras.Input((7, features)), K.SimpleRNN(64)])
+    recurrent, inputs = km.sparse.plan(model, (8, 8)).rows
+    assert (recurrent.block, inputs.block) == ((8, 8), None)
+    assert inputs.reason == reason
 
 
 # -- edited --

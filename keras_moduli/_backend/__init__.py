@@ -122,18 +122,19 @@ def multiplies_rows() -> bool:
 _FEW_FEATURES = 64
 
 
-def multiplies_in_loop(features: int, is_dense: bool, step: Any) -> bool:
+def multiplies_in_loop(features: int, batch: Any, is_dense: bool, step: Any) -> bool:
     """Whether inputs of so many features are multiplied inside a loop over time.
 
     Args:
         features: How many.
+        batch: Size of the batch: of one, all steps are small.
         is_dense: Whether their kernel is.
         step: What `run_steps` takes.
     """
     if features > _FEW_FEATURES:
         return False
     if keras.backend.backend() != "torch":
-        return True
+        return not (is_dense and is_known_to_be_one(batch))
     import torch
 
     recurrence = getattr(step, "recurrence", None)

@@ -24,27 +24,38 @@ class Sites(NamedTuple):
         order: The blocks in the order of their rows, (J·K,); None where nothing takes it.
         is_even: Whether each row is used equally often, as a tensor; None likewise.
         rows: How many rows of blocks there are.
+        inputs: The input of each row of the weights turned, (J, K·b), where one vector is
+            multiplied; None likewise.
     """
 
     indices: Tensor
     order: Tensor
     is_even: Tensor
     rows: int
+    inputs: Tensor = None
 
 
-def locate_blocks(indices: Tensor, rows: int) -> Sites:
-    """Returns what `multiply_blocks` wants to know of the places of blocks.
+def locate_blocks(indices: Tensor, rows: int, height: int, is_vector: bool) -> Sites:
+    """Returns what products want to know of the places of blocks.
 
     Args:
         indices: Rows of blocks (J, K), integers.
         rows: How many rows of blocks the inputs have.
+        height: How many inputs a block has.
+        is_vector: Whether `multiply_vector` is to know it, or `multiply_blocks`.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
         # Read here: gradients of a loop cannot read a variable.
-        return Sites(tf.identity(indices), None, None, rows)
+        indices = tf.identity(indices)
+    if is_vector and backend != "torch":
+        # XLA gathers numbers inside of the product, and blocks before it.
+        offsets = ops.arange(height, dtype=indices.dtype)
+        inputs = indices[:, :, None] * height + offsets
+        inputs = ops.reshape(inputs, (indices.shape[0], -1))
+        return Sites(indices, None, None, rows, inputs)
     if backend != "jax":
         return Sites(indices, None, None, rows)
     flat = ops.reshape(indices, (-1,))
@@ -82,8 +93,7 @@ def multiply_vector(x: Tensor, operand: Tensor, sites: Sites) -> Tensor:
     if keras.backend.backend() == "torch":
         inputs = spread(sites.indices, x.shape[0] // sites.rows)
         return (x[inputs.view(across, 1, width)] @ operand).view(-1)
-    blocks = ops.reshape(x, (sites.rows, -1))
-    gathered = ops.reshape(_take(blocks, sites.indices), (across, 1, width))
+    gathered = _take(x, sites.inputs)[:, None, :]
     return ops.reshape(gathered @ operand, (across * c,))
 
 
@@ -95,10 +105,10 @@ def _gather(x: Tensor, indices: Tensor, width: int) -> Tensor:
     return ops.reshape(_take(blocks, indices), (across, width, -1))
 
 
-def _take(blocks: Tensor, indices: Tensor) -> Tensor:
+def _take(x: Tensor, indices: Tensor) -> Tensor:
     if keras.backend.backend() == "jax":  # `take` writes NaN where there is no row
-        return blocks.at[indices].get(mode="promise_in_bounds")
-    return ops.take(blocks, indices, axis=0)
+        return x.at[indices].get(mode="promise_in_bounds")
+    return ops.take(x, indices, axis=0)
 
 
 def _multiply(x: Tensor, weights: Tensor, indices: Tensor) -> Tensor:

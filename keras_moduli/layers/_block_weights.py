@@ -98,7 +98,7 @@ class BlockProduct:
             weights, indices = weights[columns], indices[columns]
         count = weights.shape[0] * weights.shape[1]
         self.columns = min(count, kernel.columns - first * weights.shape[1])
-        self.sites = _backend.locate_blocks(indices, down)
+        self.sites = _backend.locate_blocks(indices, down, height, self.is_vector)
         turned = self.is_vector
         self.operand = ops.transpose(weights, (0, 2, 1)) if turned else weights
 

@@ -129,7 +129,11 @@ class SparseCell(abc.ABC):
         else:
             found = connectivity.find_kernel(self.kernel)
             assert found is not None
-            multiply = BlockProduct(self.kernel, self.kernel_indices, found, batch)
+            product = BlockProduct(self.kernel, self.kernel_indices, found, batch)
+
+            def multiply(x: Tensor) -> Tensor:
+                return product(ops.cast(x, product.operand.dtype))  # may be integers
+
         bias = self._get_input_bias()
         if bias is not None:
             bias = to_columns(bias[None], batch)

@@ -94,7 +94,9 @@ class SparseRNN(keras.layers.RNN):
         sequences = self.cell.drop_inputs(sequences, training)
         is_dense = self.cell.kernel_indices is None
         is_plain = not isinstance(sequences, list)
-        if is_plain and _backend.multiplies_in_loop(sequences.shape[-1], is_dense, step):
+        if is_plain and _backend.multiplies_in_loop(
+            sequences.shape[-1], batch, is_dense, step
+        ):
             step = self.cell.project_first(step, batch)
             inputs = to_steps(sequences, batch)
         elif is_plain and is_dense and not _backend.is_known_to_be_one(batch):

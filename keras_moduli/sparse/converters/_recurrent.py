@@ -160,7 +160,10 @@ def _choose_inputs(kernel: Array, recurrent: Choice, costs: CostModel) -> Choice
         rows, columns = kernel.shape
         return Choice(None, f"a kernel of {rows} × {columns} is smaller than the block")
     permuted = permute_columns(kernel, recurrent.permutation)
-    return costs.choose(permuted, recurrent.permutation, recurrent.order)
+    choice = costs.choose(permuted, recurrent.permutation, recurrent.order)
+    if choice.layout is not None and choice.layout.density >= 1:
+        return Choice(None, "no block of it is empty")
+    return choice
 
 
 def _take_cell_arguments(cell: Any, rows: Rows) -> dict[str, Any]:
