@@ -226,7 +226,7 @@ def test_the_penalty_follows_blocks_that_move():
         assert loss == pytest.approx(float(regularizer(kernel.to_matrix())), rel=1e-5)
 
 
-def test_the_dense_kernel_never_exists(monkeypatch):
+def test_the_dense_kernel_never_exists():
     """One of 2²⁰ neurons would have 10¹² entries."""
     n, c = 2**20, 2**12
     indices = tuple((i,) for i in range(n // c))

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import re
+import tracemalloc
 
 import keras
 import numpy as np
@@ -345,10 +346,14 @@ def test_islands_are_those_of_a_search(pairs):
     np.testing.assert_array_equal(label[:, None] == label, reach)
 
 
-def test_a_wide_network_has_no_matrix_of_neurons(monkeypatch):
-    """65,536 units: no array of more elements than there are blocks."""
+def test_a_wide_network_has_no_matrix_of_neurons():
+    """65,536 units: far less memory than one byte for each two of them, 4 GiB."""
     rule = C.Local("torus", 8 / 4096, (16, 64))
+    tracemalloc.start()
     layout = rule.connect(65536, 65536, recurrent=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**30
     assert_balanced(layout, 8 / 4096)
     assert layout.shape == (1024, 64, 128)
 
@@ -403,11 +408,17 @@ ERRORS = [
         ["(4, 4)", "6 units", "FromMask.of(mask, block=(2, 2))", "(4, 6)"],
     ),
     (
-        lambda: C.Permuted(
-            C.FromMask(km.sparse.BlockLayout(4, 4, (2, 2), ((0, 0), (0, 1))))
-        ),
-        (4, 4),
-        ["a block twice"],
+        lambda: C.FromMask(km.sparse.BlockLayout(4, 4, (2, 2), ((0, 1), (1, 1)))),
+        None,
+        ["each of its rows once", "(1, 1)", "BlockLayout.of(mask, block)"],
+    ),
+]
+GATES_ERRORS = [
+    (lambda: C.FromMask.of(np.eye(11, dtype=bool), (1, 4)), ["4 outputs", "11 units"]),
+    (lambda: C.FromMask.of(np.eye(11, dtype=bool), (1, 4)), ["a mask of all gates"]),
+    (
+        lambda: C.Permuted(C.FromMask.of(np.ones((11, 33), bool), (1, 4))),
+        ["the 3 gates", "divides 11"],
     ),
 ]
 RECURRENT_ERRORS = [
@@ -422,6 +433,14 @@ RECURRENT_ERRORS = [
 def test_errors_say_what_to_type(make, kernel, parts):
     with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
         make().connect(*kernel)
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(("make", "parts"), GATES_ERRORS)
+def test_gates_that_whole_blocks_do_not_hold(make, parts):
+    with pytest.raises(ValueError, match=re.escape(parts[0])) as error:
+        make().connect(11, 11, gates=3, recurrent=True)
     for part in parts:
         assert part in str(error.value)
 

@@ -96,14 +96,12 @@ def test_what_has_no_connection_is_masked(kind):
     assert (inside[there] == 0).sum() == 2
 
 
-def test_blocks_that_stick_out_or_are_there_twice():
+def test_blocks_that_stick_out():
     layout = km.connectivity.BlockLayout(7, 5, (4, 4), ((1,), (0,)))
-    edge = km.layers.SparseDense(5, connectivity=layout)
-    twice = km.connectivity.BlockLayout(8, 4, (4, 4), ((1, 1),))
-    for layer, features in ((edge, 7), (km.layers.SparseDense(4, connectivity=twice), 8)):
-        layer.build((None, features))
-        layer.kernel.assign(RNG.standard_normal(layer.kernel.shape))
-        assert_same(km.densify(layer), layer, X[..., :features])
+    layer = km.layers.SparseDense(5, connectivity=layout)
+    layer.build((None, 7))
+    layer.kernel.assign(RNG.standard_normal(layer.kernel.shape))
+    assert_same(km.densify(layer), layer, X[..., :7])
 
 
 def test_back_to_blocks():
@@ -184,11 +182,22 @@ def test_neurons_pay_for_the_same_connections(options):
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-def test_prices_that_cannot_be_moved():
+@pytest.mark.parametrize("options", [{}, {"order": ORDER}])
+def test_prices_that_are_permuted_among_other_connections(options):
     price = km.ModuliRegularizer("torus", permute_seed=1)
-    model = model_of(born("SimpleRNN", order=ORDER, recurrent_regularizer=price))
-    with pytest.raises(ValueError, match=r"`recurrent_regularizer` of layer .* `order`"):
+    model = model_of(born("SimpleRNN", recurrent_regularizer=price, **options))
+    with pytest.raises(
+        ValueError, match=r"`permute_seed` .* 'recurrent_kernel' of layer"
+    ):
         km.densify(model)
+
+
+def test_so_they_are_of_a_dense_layer():
+    price = km.ModuliRegularizer("torus", permute_seed=1)
+    layer = km.layers.SparseDense(UNITS, connectivity=HALF, kernel_regularizer=price)
+    layer.build((None, UNITS))
+    with pytest.raises(ValueError, match=r"`permute_seed` .* 'kernel' of layer"):
+        km.densify(layer)
 
 
 def test_inside_of_a_layer_that_is_not_of_keras():
@@ -198,8 +207,11 @@ def test_inside_of_a_layer_that_is_not_of_keras():
     assert_same(new, model)
     losses = [float(sum(map(float, m.losses))) for m in (model, new)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
-    with pytest.raises(ValueError, match=r"`kernel_regularizer` .* `order`"):
-        km.densify(model_of(km.layers.Moduli(born("SimpleRNN", order=ORDER), "torus")))
+
+
+def test_moduli_does_not_number_shared_neurons_in_two_ways():
+    with pytest.raises(ValueError, match=r"`order` of layer .* Leave it out"):
+        model_of(km.layers.Moduli(born("SimpleRNN", order=ORDER), "torus"))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "mixed_float16"])

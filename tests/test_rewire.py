@@ -47,6 +47,15 @@ def reaches_all(there, block):
 # What moves, in NumPy alone.
 
 
+@keras.saving.register_keras_serializable("tests")
+class AddsLoss(keras.layers.Layer):
+    """A loss that no loss function has: `add_loss`, as a VAE's."""
+
+    def call(self, x):
+        self.add_loss(ops.mean(ops.square(x - 1.0)))
+        return x
+
+
 @independent
 def test_the_smallest_leave():
     norms = np.array([[3.0, 1, 2, 0], [1, 1, 1, 1]])
@@ -520,6 +529,39 @@ def test_in_a_custom_loop():
     assert moved == [8, 8]
     assert degrees(kernel) == old
     assert (numpy(kernel.indices) != there).any()
+
+
+def test_losses_that_layers_add_are_part_of_the_loss():
+    """Gradients of blocks that are there: those of `mse` and of an equal added loss."""
+    found = []
+    for adds in (False, True):
+        rule = C.Random(1 / 2, block=(4, 4), seed=1)
+        layer = L.SparseDense(8, connectivity=rule)
+        layers = [keras.Input((8,)), layer, *([AddsLoss()] if adds else [])]
+        model = keras.Sequential(layers)
+        layer.kernel.assign(np.random.RandomState(1).standard_normal((2, 4, 4)))
+        model.compile("sgd", None if adds else "mse")
+        x = np.random.RandomState(2).standard_normal((16, 8)).astype("float32")
+        batches = _growth.Batches((x, np.ones((16, 8), "float32")), 16)
+        kernel = C.find_kernel(layer.kernel)
+        growth = _growth.GradientGrowth([kernel], model, batches)
+        rows = [np.array([[0, 1], [0, 1]])]
+        (norms,) = growth.compute_norms(rows, batches.draw(np.random.RandomState(0)))
+        found.append(norms)
+    assert (found[0] > 0).all()
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
+def test_optimizers_that_keep_sums_are_refused():
+    layer = L.SparseDense(8, connectivity=C.Random(1 / 2, block=(2, 4), seed=1))
+    model = keras.Sequential([keras.Input((8,)), layer])
+    model.compile(keras.optimizers.Adafactor(1e-2), "mse")
+    rewire = km.Rewire(0.5, frequency=1, grow="random")
+    x = np.ones((8, 8), "float32")
+    before = numpy(layer.kernel_indices)
+    with pytest.raises(ValueError, match=r"Adafactor keeps sums .*optimizers\.Adam"):
+        model.fit(x, x, batch_size=4, epochs=2, callbacks=[rewire], verbose=0)
+    np.testing.assert_array_equal(numpy(layer.kernel_indices), before)
 
 
 def test_positions_of_an_embedding_decide():

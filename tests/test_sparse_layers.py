@@ -1,6 +1,7 @@
 """Layers that are sparse from the first step: the dense layer under the same mask."""
 
 import itertools
+import tracemalloc
 
 import keras
 import numpy as np
@@ -51,7 +52,7 @@ def pair(kind, connectivity, **options):
         layer.build((BATCH, TIME, FEATURES))
     kernel = find_kernel(sparse.cell.recurrent_kernel)
     dense.cell.recurrent_kernel.assign(kernel.to_matrix())
-    dense.cell.kernel.assign(sparse.cell.kernel)
+    dense.cell.kernel.assign(numpy(sparse.cell.kernel))  # JAX donates what is shared
     if sparse.cell.bias is not None:
         bias = np.random.RandomState(1).standard_normal(sparse.cell.bias.shape)
         sparse.cell.bias.assign(bias)
@@ -284,15 +285,25 @@ def test_they_run_step_by_step_and_are_left_as_they_are(kind):
     assert {row.reason for row in plan.rows} == {"its layer is block-sparse already"}
 
 
-def test_mixed_precision_computes_in_it():
-    for kind in RECURRENT:
+@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_mixed_precision_computes_in_it(kind, dtype):
+    x = np.random.RandomState(6).uniform(-1, 1, (BATCH, TIME, FEATURES))
+    outputs = []
+    for policy in ("float32", f"mixed_{dtype}"):
         layer = getattr(km.layers, f"Sparse{kind}")(
-            UNITS, connectivity=EVEN, dtype="mixed_bfloat16"
+            UNITS, connectivity=EVEN, dtype=policy, seed=7
         )
-        y = layer(np.ones((BATCH, TIME, FEATURES)))
-        assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
-        assert layer.cell.recurrent_kernel.dtype == "float32"
-        assert layer.cell.recurrent_kernel_indices.dtype == "int32"
+        layer.build(x.shape)
+        weights = np.random.RandomState(8)
+        for v in layer.trainable_variables:
+            v.assign(0.3 * weights.standard_normal(v.shape))
+        outputs.append(layer(x.astype("float32")))
+    assert keras.backend.standardize_dtype(outputs[1].dtype) == dtype
+    assert layer.cell.recurrent_kernel.dtype == "float32"
+    assert layer.cell.recurrent_kernel_indices.dtype == "int32"
+    one, other = (numpy(ops.cast(y, "float32")) for y in outputs)
+    np.testing.assert_allclose(one, other, atol=0.03)
 
 
 @pytest.mark.backend_independent
@@ -333,6 +344,107 @@ def test_scales_are_those_of_a_kernel_of_as_many_inputs():
         assert np.isclose(weights.std(), np.sqrt(scale / fan), rtol=0.02)
 
 
+STICKING_OUT = {
+    "SimpleRNN": (24, (16, 8), ((0,), (1,), (0,))),  # 2 rows of blocks, which divide 24
+    "GRU": (72, (16, 24), ((0,), (1,), (1,))),
+    "LSTM": (96, (16, 32), ((0,), (1,), (0,))),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("batch", [1, BATCH])
+def test_prediction_with_blocks_that_stick_out(kind, batch):
+    """Not as in training: PyTorch has other ways where no gradients are wanted."""
+    columns, block, indices = STICKING_OUT[kind]
+    layout = BlockLayout(UNITS, columns, block, indices)
+    sparse, dense, _ = pair(kind, layout, return_state=False)
+    x = np.random.RandomState(3).standard_normal((batch, TIME, FEATURES))
+    outputs = [
+        keras.Sequential([keras.Input((TIME, FEATURES)), layer]).predict(x, verbose=0)
+        for layer in (sparse, dense)
+    ]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    assert_equal(kind, layout)
+
+
+def test_what_sticks_out_is_zero_and_costs_nothing():
+    layout = BlockLayout(7, 5, (4, 4), ((1,), (0,)))
+    layer = km.layers.SparseDense(5, connectivity=layout, kernel_regularizer="l2")
+    layer.build((None, 7))
+    kernel = find_kernel(layer.kernel)
+    weights = numpy(layer.kernel)
+    assert (weights[~layout.inside] == 0).all()
+    assert (weights[layout.inside] != 0).all()
+    np.testing.assert_array_equal(layout.inside, kernel.inside)
+    expected = 0.01 * np.square(kernel.to_matrix()).sum()
+    np.testing.assert_allclose(float(layer.losses[0]), expected, rtol=1e-5)
+
+
+def test_regularizers_of_ones_own_are_told_that_they_see_blocks():
+    def own(weights):
+        return ops.sum(ops.square(weights))
+
+    layer = km.layers.SparseGRU(
+        UNITS, connectivity=EVEN, recurrent_regularizer=own, kernel_regularizer=own
+    )
+    with pytest.warns(UserWarning, match="sees the weights of .* type 'l1'") as told:
+        layer.build((1, 1, 1))
+    assert len(told) == 1  # the kernel of the inputs is dense
+
+
+def test_one_sequence_and_states_of_more():
+    layer = km.layers.SparseSimpleRNN(UNITS, connectivity=EVEN)
+    state = np.ones((3, UNITS), "float32")
+    with pytest.raises(ValueError, match="as many rows as there are sequences"):
+        layer(np.ones((1, TIME, FEATURES), "float32"), initial_state=[state])
+
+
+class LeakyCell(km.layers.SparseSimpleRNNCell):
+    """Half of a state stays."""
+
+    def step(self, x, states, *rest):
+        return [0.5 * states[0] + 0.5 * y for y in super().step(x, states, *rest)]
+
+
+class LeakyRNN(km.layers.SparseSimpleRNN):
+    """With that cell."""
+
+    cell_class = LeakyCell
+
+
+def test_a_step_of_ones_own_is_taken():
+    x = np.random.RandomState(4).standard_normal((BATCH, TIME, FEATURES))
+    outputs = []
+    for kind in (km.layers.SparseSimpleRNN, LeakyRNN):
+        layer = kind(UNITS, connectivity=EVEN, return_sequences=True, seed=1)
+        layer.build(x.shape)
+        weights = np.random.RandomState(5)
+        for v in layer.trainable_variables:
+            v.assign(weights.standard_normal(v.shape))
+        model = keras.Sequential([keras.Input((TIME, FEATURES)), layer])
+        outputs.append(model.predict(x, verbose=0))
+    np.testing.assert_allclose(outputs[1][:, 0], 0.5 * outputs[0][:, 0], atol=1e-6)
+
+
+def test_the_name_of_a_cell_is_kept():
+    rule = {"connectivity": EVEN}
+    layer = km.layers.SparseGRU(UNITS, cell_name="core", name="gru", **rule)
+    again = km.layers.SparseGRU.from_config(layer.get_config())
+    again.build((1, 1, 1))
+    assert again.cell.recurrent_kernel.path == "gru/core/recurrent_kernel"
+    assert "cell_name" not in km.layers.SparseGRU(UNITS, **rule).get_config()
+
+
+def test_blocks_are_not_quantized():
+    with pytest.raises(ValueError, match=r"km\.densify\(layer\)\.quantize"):
+        km.layers.SparseDense(UNITS, connectivity=EVEN, dtype="int8_from_float32")
+    layer = km.layers.SparseDense(UNITS, connectivity=EVEN)
+    layer.build((None, UNITS))
+    for wrong in (lambda: layer.quantize("int8"), lambda: layer.enable_lora(2)):
+        with pytest.raises((ValueError, NotImplementedError), match=r"Type `km\.densify"):
+            wrong()
+
+
 def test_an_identity_needs_a_diagonal():
     layer = km.layers.SparseGRU(
         UNITS, connectivity=EVEN, recurrent_initializer="identity"
@@ -341,15 +453,21 @@ def test_an_identity_needs_a_diagonal():
         layer.build((1, 1, 1))
 
 
-def test_the_dense_kernel_is_never_there():
-    """Neither as a weight nor, in building or saving, as an array of its size."""
+def test_the_dense_kernel_is_never_there(tmp_path):
+    """Neither as a weight nor, in building or saving, as an array of its size: 4 GiB."""
+    tracemalloc.start()
     layer = km.layers.SparseSimpleRNN(
         2**15, connectivity=km.connectivity.Banded(2**-8, block=(16, 64))
     )
-    layer.build((1, 1, 1))
+    model = keras.Sequential([keras.Input((2, 1)), layer])
     assert layer.cell.recurrent_kernel.shape == (512, 64, 128)
     y = layer(np.ones((1, 2, 1)))
     assert y.shape == (1, 2**15)
+    model.save(tmp_path / "wide.keras")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**30
+    assert (tmp_path / "wide.keras").stat().st_size < 2**25
 
 
 @pytest.mark.skipif(backends.CURRENT != "jax", reason="Keras shares weights on JAX")

@@ -165,6 +165,16 @@ def gather_blocks(x: Tensor, layout: Any) -> Tensor:
     return ops.reshape(ops.take(blocks, np.array(layout.indices), axis=0), shape)
 
 
+def compute_without_gradients(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Computes a value as prediction does, for which PyTorch takes other ways."""
+    if keras.backend.backend() != "torch":
+        return function(*args, **kwargs)
+    import torch
+
+    with torch.no_grad():
+        return function(*args, **kwargs)
+
+
 def compile_with_weights(
     model: keras.Model, function: Callable[..., Any]
 ) -> Callable[..., Any]:

@@ -212,7 +212,7 @@ _MANY = 8192
 
 
 def _apply_tanh(x: Tensor, out: Tensor) -> None:
-    """Writes tanh x = 2 σ(2x) − 1, which in float32 is as near as 1e-7."""
+    """Writes tanh x = 2 σ(2x) − 1, in float32 within 1e-7, also of small x."""
     import torch
 
     torch.mul(x, 2, out=out).sigmoid_().mul_(2).sub_(1)

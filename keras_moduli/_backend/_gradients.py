@@ -14,7 +14,8 @@ def compile_gradients(
 ) -> Callable[..., list[Tensor]]:
     """Compiles the gradients of a scalar function that calls a model.
 
-    What the function assigns to variables, such as running means, is forgotten.
+    What the function assigns to variables, such as running means, is forgotten. Losses
+    that layers add are among those that it finds in the model.
 
     Args:
         model: What it calls.
@@ -38,7 +39,7 @@ def _compile_in_jax(model: keras.Model, function: Any) -> Any:
 
     def stateless(given: Sequence[Tensor], values: list[Tensor], *arguments: Any) -> Any:
         pairs = zip(model.variables, values, strict=True)
-        with keras.StatelessScope(state_mapping=pairs):
+        with keras.StatelessScope(state_mapping=pairs, collect_losses=True):
             return function(given, *arguments)
 
     compiled = jax.jit(jax.grad(stateless))
@@ -58,7 +59,7 @@ def _compile_in_tensorflow(function: Any) -> Any:
         with tf.GradientTape() as tape:
             for tensor in given:
                 tape.watch(tensor)
-            with keras.StatelessScope():
+            with keras.StatelessScope(collect_losses=True):
                 value = function(given, *arguments)
         return list(tape.gradient(value, given, unconnected_gradients="zero"))
 
@@ -69,7 +70,7 @@ def _make_in_torch(function: Any) -> Any:
     import torch
 
     def differentiate(given: Sequence[Tensor], *arguments: Any) -> list[Tensor]:
-        with torch.enable_grad(), keras.StatelessScope():
+        with torch.enable_grad(), keras.StatelessScope(collect_losses=True):
             given = [tensor.detach().requires_grad_() for tensor in given]
             value = function(given, *arguments)
         found = torch.autograd.grad(value, given, allow_unused=True)

@@ -23,9 +23,12 @@ def takes(recurrence: Recurrence | None, inputs: Tensor, states: list[Tensor]) -
     if recurrence is None or keras.backend.backend() != "torch" or _is_traced():
         return False
     across, c, width = recurrence.operand.shape
-    c = width if recurrence.is_vector else c
+    if recurrence.is_vector:
+        c, width = width, c
     n, known = states[0].shape[0], _eager_steps.find_activations()
-    fits = across * c == _GATES[recurrence.kind] * n and n % recurrence.sites.rows == 0
+    height = width // recurrence.sites.indices.shape[1]
+    fits = across * c == _GATES[recurrence.kind] * n
+    fits = fits and n == recurrence.sites.rows * height
     is_known = recurrence.activation in known
     if recurrence.kind != "plain":
         is_known = is_known and recurrence.recurrent_activation in known

@@ -19,6 +19,7 @@ from keras_moduli._keras_private._optimizers import (
     is_momentum,
     iterate_optimizers,
     iterate_slots,
+    iterate_state,
     track,
     untrack,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "iterate_layers",
     "iterate_optimizers",
     "iterate_slots",
+    "iterate_state",
     "mark_shared",
     "read_config",
     "replace_projection",

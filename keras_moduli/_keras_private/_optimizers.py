@@ -51,6 +51,13 @@ def find_optimizer(optimizer: Any, variable: Variable) -> Any:
 
 
 def iterate_slots(optimizer: Any, variable: Variable) -> Iterator[Variable]:
+    """Yields the state that an optimizer keeps for each entry of a variable."""
+    for slot in iterate_state(optimizer, variable):
+        if slot.shape == variable.shape:
+            yield slot
+
+
+def iterate_state(optimizer: Any, variable: Variable) -> Iterator[Variable]:
     """Yields the state that an optimizer keeps for a variable: momenta, averages.
 
     Keras's optimizers hold their slots in lists, which each names differently, with an
@@ -66,7 +73,7 @@ def iterate_slots(optimizer: Any, variable: Variable) -> Iterator[Variable]:
     for slots in list(vars(optimizer).values()):
         if isinstance(slots, list) and len(slots) == length:
             slot = slots[index]
-            if id(slot) in own and slot.shape == variable.shape:
+            if id(slot) in own:
                 yield slot
 
 

@@ -119,6 +119,12 @@ class Permuted(Connectivity):
         """Returns the layout; gates that are alike stay alike."""
         layout = self.connectivity.connect(rows, units, gates=gates, recurrent=recurrent)
         grid = make_grid(rows, units, layout.block, recurrent)
+        if gates > 1 and units % layout.block[1]:
+            raise ValueError(
+                f"Blocks of {layout.block[1]} outputs do not divide {units} units, so "
+                f"that the {gates} gates cannot be permuted each for itself. Type a "
+                f"block whose second number divides {units}."
+            )
         across = grid.shape[1]
         rng = np.random.RandomState(self.seed)
         permuted: dict[Any, BlockLayout] = {}
@@ -137,11 +143,6 @@ def _permute(
     for j, column in enumerate(indices):
         taken[list(column), j] = True
     counts, quotas = taken.sum(axis=0), taken.sum(axis=1)
-    if (counts != len(indices[0])).any():
-        raise ValueError(
-            "A layout that has a block twice in a column cannot be permuted. Type "
-            "`BlockLayout.of(mask, block)`, which has each once."
-        )
     kept = taken & grid.diagonal
     free = taken & ~kept
     rows = _permute_equal(free.sum(axis=1), rng)

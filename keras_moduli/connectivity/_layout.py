@@ -65,6 +65,12 @@ class BlockLayout(Configuration):
                 f"`indices` must have {across} entries of one length, one for each column"
                 f" of blocks. Received {len(self.indices)} of lengths {sorted(counts)}"
             )
+        if twice := next((c for c in self.indices if len(set(c)) < len(c)), None):
+            raise ValueError(
+                "A column of blocks must have each of its rows once: type "
+                "`BlockLayout.of(mask, block)`, or indices without repetition. "
+                f"Received the column {twice}"
+            )
         if min(flat) < 0 or max(flat) >= down:
             raise ValueError(
                 f"`indices` must be in [0, {down}), rows of blocks. Received values from "
@@ -117,10 +123,26 @@ class BlockLayout(Configuration):
         """Weights of the blocks over those of the matrix."""
         return float(np.prod(self.shape)) / (self.rows * self.columns)
 
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which weights (J, c, K·b) are of the matrix: blocks may stick out of it."""
+        (across, c, width), height = self.shape, self.block[0]
+        first = height * np.array(self.indices)[:, :, None]
+        inputs = (first + np.arange(height)).reshape(across, 1, width)
+        outputs = np.arange(across * c).reshape(across, c, 1)
+        return np.logical_and(inputs < self.rows, outputs < self.columns)
+
     def repeat(self, gates: int) -> Self:
         """Returns the layout of equal kernels beside each other."""
         if gates == 1:
             return self
+        if self.columns % self.block[1]:
+            raise ValueError(
+                f"Blocks of {self.block[1]} outputs do not divide {self.columns} units, "
+                f"so that {gates} kernels do not lie beside each other in whole blocks. "
+                f"Type a block whose second number divides {self.columns}, or a mask of "
+                f"all gates, ({self.rows}, {gates * self.columns})."
+            )
         columns = gates * self.columns
         return type(self)(self.rows, columns, self.block, gates * self.indices)
 
@@ -146,7 +168,7 @@ class BlockLayout(Configuration):
     def product(self, x: Tensor, weights: Tensor) -> Tensor:
         """Returns x @ matrix, of a batch (batch, rows) and weights (J, c, K·b)."""
         batch = x.shape[0]
-        if _backend.multiplies_rows() and not _is_one(batch):
+        if _backend.multiplies_rows() and not _backend.is_known_to_be_one(batch):
             return self.rowwise(x, weights)
         y = self.columnwise(to_columns(x, batch), self.operand(weights, batch))
         return to_rows(y, batch)
@@ -165,7 +187,8 @@ class BlockLayout(Configuration):
 
     def operand(self, weights: Tensor, batch: Any) -> Tensor:
         """Returns the weights as `columnwise` takes them, once for many products."""
-        return ops.transpose(weights, (0, 2, 1)) if _is_one(batch) else weights
+        is_one = _backend.is_known_to_be_one(batch)
+        return ops.transpose(weights, (0, 2, 1)) if is_one else weights
 
     def columnwise(self, x: Tensor, operand: Tensor) -> Tensor:
         """Returns matrixᵀ @ x, of columns (rows, batch) or of one vector (rows,).
@@ -211,15 +234,12 @@ def to_columns(x: Tensor, batch: Any) -> Tensor:
 
     Loops over the elements of an array (n, 1) would not be vectorized.
     """
-    return x[0] if _is_one(batch) else _backend.reverse_axes(x)
+    is_one = _backend.is_known_to_be_one(batch)
+    return x[0] if is_one else _backend.reverse_axes(x)
 
 
 def to_rows(x: Tensor, batch: Any) -> Tensor:
     """Returns the inverse of `to_columns`; an axis of time may be in between."""
     reversed_axes = _backend.reverse_axes(x)
-    return reversed_axes[None] if _is_one(batch) else reversed_axes
-
-
-def _is_one(batch: Any) -> bool:
-    """Returns whether a batch is known to be one: not in PyTorch's ONNX export."""
-    return isinstance(batch, int) and batch == 1
+    is_one = _backend.is_known_to_be_one(batch)
+    return reversed_axes[None] if is_one else reversed_axes

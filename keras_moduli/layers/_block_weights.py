@@ -140,10 +140,17 @@ def _adapt_initializer(initializer: Any, layout: BlockLayout, gates: int) -> Any
         keras.initializers.Orthogonal: _draw_orthogonal,
         keras.initializers.Identity: _place_identity,
     }
-    for kind, draw in kinds.items():
-        if isinstance(initializer, kind):
-            return lambda shape, dtype=None: draw(initializer, layout, dtype)
-    return lambda shape, dtype=None: _draw_each(initializer, layout, dtype)
+    found = (draw for kind, draw in kinds.items() if isinstance(initializer, kind))
+    draw = next(found, _draw_each)
+
+    def initialize(shape: Any, dtype: Any = None) -> Tensor:
+        blocks = draw(initializer, layout, dtype)
+        if layout.inside.all():
+            return blocks
+        # What sticks out of the kernel is no connection, and has no gradient.
+        return ops.where(layout.inside, blocks, ops.zeros_like(blocks))
+
+    return initialize
 
 
 def _draw_each(initializer: Any, layout: BlockLayout, dtype: Any) -> Tensor:

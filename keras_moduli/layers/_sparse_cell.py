@@ -32,7 +32,7 @@ class SparseCell(abc.ABC):
         units: Number of neurons.
         *args: Those of Keras's cell.
         connectivity: Of the recurrent kernel: a `keras_moduli.connectivity.Connectivity`
-            or the name of one.
+            or a `BlockLayout`.
         input_connectivity: Likewise of the kernel of the inputs; None for a dense one.
         **kwargs: Those of Keras's cell.
     """
@@ -206,7 +206,9 @@ class SparseCell(abc.ABC):
         def step(x: Tensor, states: list[Tensor]) -> list[Tensor]:
             return self.step(x, states, products, mask, *constants)
 
-        if len(products) == 1 and mask is None:
+        owner = next(cls for cls in type(self).__mro__ if "step" in vars(cls))
+        is_known = "kind" in vars(owner)  # not that of a subclass
+        if len(products) == 1 and mask is None and is_known:
             (product,) = products
             step.recurrence = _backend.Recurrence(  # type: ignore[attr-defined]
                 self.kind,
@@ -236,7 +238,7 @@ class SparseCell(abc.ABC):
             raise ValueError(
                 f"Blocks of {c} outputs do not divide {self.units} units, so that gates "
                 "cannot be told apart, which `recurrent_dropout` and `reset_after=False` "
-                "want. Choose blocks that divide the units."
+                f"want. Type a block whose second number divides {self.units}."
             )
         return first * self.units // c, last * self.units // c
 

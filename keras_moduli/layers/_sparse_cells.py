@@ -62,7 +62,7 @@ class SparseSimpleRNNCell(SparseCell, keras.layers.SimpleRNNCell):
         *constants: Tensor,
     ) -> list[Tensor]:
         """Returns the next state."""
-        return [_activate(self.activation, x + _multiply(states[0], products, mask))]
+        return [activate(self.activation, x + _multiply(states[0], products, mask))]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -117,11 +117,11 @@ class SparseLSTMCell(SparseCell, keras.layers.LSTMCell):
         """Returns the next states."""
         h, c = states
         x, n = x + _multiply(h, products, mask), self.units
-        i, f = _activate_pair(self.recurrent_activation, x[: 2 * n])
-        g = _activate(self.activation, x[2 * n : 3 * n])
-        o = _activate(self.recurrent_activation, x[3 * n :])
+        i, f = activate_pair(self.recurrent_activation, x[: 2 * n])
+        g = activate(self.activation, x[2 * n : 3 * n])
+        o = activate(self.recurrent_activation, x[3 * n :])
         c = f * c + i * g
-        return [o * _activate(self.activation, c), c]
+        return [o * activate(self.activation, c), c]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -184,12 +184,12 @@ class SparseGRUCell(SparseCell, keras.layers.GRUCell):
         else:
             first = None if mask is None else mask[:2]
             inner = _multiply(h, products[:-1], first)
-        z, r = _activate_pair(self.recurrent_activation, x[: 2 * n] + inner[: 2 * n])
+        z, r = activate_pair(self.recurrent_activation, x[: 2 * n] + inner[: 2 * n])
         if self.reset_after:
             candidate = r * inner[2 * n :]
         else:
             candidate = products[-1](r * (h if mask is None else h * mask[2]))
-        g = _activate(self.activation, x[2 * n :] + candidate)
+        g = activate(self.activation, x[2 * n :] + candidate)
         return [z * h + (1 - z) * g]
 
 
@@ -208,7 +208,7 @@ _ELEMENTWISE = tuple(
 )
 
 
-def _activate(activation: Any, x: Tensor) -> Tensor:
+def activate(activation: Any, x: Tensor) -> Tensor:
     """Returns an activation of columns, which may look along the last axis of rows."""
     if activation in _ELEMENTWISE:
         return activation(x)
@@ -216,10 +216,10 @@ def _activate(activation: Any, x: Tensor) -> Tensor:
     return to_columns(activation(to_rows(x, batch)), batch)
 
 
-def _activate_pair(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+def activate_pair(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the activations of two gates, one below the other."""
     n = x.shape[0] // 2
     if activation in _ELEMENTWISE:  # at once: PyTorch pays for each operation
         y = activation(x)
         return y[:n], y[n:]
-    return _activate(activation, x[:n]), _activate(activation, x[n:])
+    return activate(activation, x[:n]), activate(activation, x[n:])

@@ -56,6 +56,12 @@ class SparseDense(keras.layers.Dense):
                 f"`lora_rank` out. Received: lora_rank={kwargs['lora_rank']}"
             )
         super().__init__(units, *args, **kwargs)
+        if self.quantization_mode is not None:
+            raise ValueError(
+                "Blocks are not quantized. Type a dtype such as 'float32' or "
+                "'mixed_bfloat16', or `km.densify(layer).quantize(mode)` for a trained "
+                f"layer. Received: dtype={kwargs['dtype']!r}"
+            )
         self.connectivity = get_connectivity("connectivity", connectivity)
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Variable:
@@ -77,11 +83,16 @@ class SparseDense(keras.layers.Dense):
 
     def enable_lora(self, *args: Any, **kwargs: Any) -> None:
         """Raises: there is no dense kernel to add to."""
-        raise ValueError("A SparseDense has no dense kernel for LoRA to add to.")
+        raise ValueError(
+            "A SparseDense has no dense kernel for LoRA to add to. Type "
+            "`km.densify(layer)` first."
+        )
 
     def quantize(self, *args: Any, **kwargs: Any) -> None:
         """Raises: blocks are not quantized."""
-        raise NotImplementedError("A SparseDense cannot be quantized.")
+        raise NotImplementedError(
+            "A SparseDense cannot be quantized. Type `km.densify(layer)` first."
+        )
 
     def save_own_variables(self, store: Any) -> None:
         """Saves blocks, where they are, and the bias."""

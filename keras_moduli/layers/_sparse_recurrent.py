@@ -38,8 +38,9 @@ class SparseRNN(keras.layers.RNN):
         connectivity: Of the recurrent kernel.
         input_connectivity: Of the kernel of the inputs; None for a dense one.
         order: Permutation of the neurons: the k-th inside, in whose order the blocks are,
-            is neuron `order[k]` outside, in outputs and states. None for none.
-        **kwargs: Those of Keras's cell and layer.
+            is neuron `order[k]` outside, in outputs and in states that are given or
+            returned. None for none.
+        **kwargs: Those of Keras's cell and layer, and `cell_name`, the cell's.
     """
 
     cell_class: ClassVar[type[SparseCell]]
@@ -87,8 +88,10 @@ class SparseRNN(keras.layers.RNN):
         self, sequences: Tensor, initial_state: Any, mask: Any, training: bool = False
     ) -> Any:
         """Runs the loop over time, with the batch in columns."""
-        batch = sequences.shape[0]
-        states = [to_columns(s, batch) for s in keras.tree.flatten(initial_state)]
+        batch, states = sequences.shape[0], keras.tree.flatten(initial_state)
+        if _backend.is_known_to_be_one(batch):
+            _check_states(states)
+        states = [to_columns(s, batch) for s in states]
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         step = self.cell.make_step(batch, states[0], training)
         sequences = self.cell.drop_inputs(sequences, training)
@@ -130,7 +133,8 @@ class SparseRNN(keras.layers.RNN):
         config = super().get_config()
         del config["cell"]
         cell = self.cell.get_config()
-        del cell["name"]
+        if (name := cell.pop("name")) != "cell":
+            cell["cell_name"] = name
         regularizer = keras.regularizers.serialize(self.activity_regularizer)
         order = {} if self.order is None else {"order": self.order}
         return {**cell, **config, "activity_regularizer": regularizer, **order}
@@ -140,6 +144,15 @@ class SparseRNN(keras.layers.RNN):
         """Rebuilds the layer from what `get_config` returned."""
         with keras.saving.custom_object_scope(custom_objects or {}):
             return cls(**config)
+
+
+def _check_states(states: list[Tensor]) -> None:
+    for state in states:
+        if state.shape[0] not in (1, None):
+            raise ValueError(
+                "`initial_state` must have as many rows as there are sequences. Received "
+                f"one sequence, and a state of shape {tuple(state.shape)}"
+            )
 
 
 def _check_order(order: Any, units: int) -> list[int] | None:

@@ -153,6 +153,12 @@ class Moduli(keras.layers.Wrapper):
         if not self.layer.built:
             shapes = [inputs_shape, value_shape, key_shape]
             self.layer.build(*[shape for shape in shapes if shape is not None])
+        if getattr(self.layer, "order", None) is not None:
+            raise ValueError(
+                f"`order` of layer {self.layer.name!r} numbers its neurons anew, so that "
+                "the positions that they share with other layers would be of others. "
+                "Leave it out."
+            )
         for connection in find_connections(self.layer):
             self._attach(connection)
         self.built = True

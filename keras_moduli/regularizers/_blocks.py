@@ -1,6 +1,7 @@
 """The penalty of a kernel of which only blocks exist, from these alone."""
 
 import math
+import warnings
 from typing import Any, final
 
 import keras
@@ -18,6 +19,13 @@ from keras_moduli.regularizers._placement import Positions
 
 Tensor = Any
 Array = NDArray[np.float64]
+
+_ELEMENTWISE = (
+    type(None),
+    keras.regularizers.L1,
+    keras.regularizers.L2,
+    keras.regularizers.L1L2,
+)
 
 
 @final
@@ -167,7 +175,8 @@ class BlockPenalty(DistancePenalty):
 def charge_blocks(kernel: BlockKernel) -> None:
     """Makes a kernel of blocks pay by distance, if that is how its weight is regularized.
 
-    What Keras regularizes each weight by for itself, as L1 and L2, stays as it is.
+    What Keras regularizes each weight by for itself, as L1 and L2, stays as it is. Any
+    other sees blocks where a dense layer shows it a matrix, and a warning says so.
 
     Args:
         kernel: Of which the weights have the regularizer that the user gave.
@@ -183,6 +192,15 @@ def charge_blocks(kernel: BlockKernel) -> None:
             "OrthogonalRegularizer needs a dense kernel, of which only blocks exist here."
             " Expected one of each weight for itself, such as 'l1' or 'l2', or a "
             "ModuliRegularizer."
+        )
+    if not isinstance(regularizer, (*_ELEMENTWISE, ModuliRegularizer)):
+        warnings.warn(
+            f"Regularizer {regularizer!r} sees the weights of {kernel.weights.path!r} as "
+            "blocks (columns of blocks, outputs, inputs), of shape "
+            f"{tuple(kernel.weights.shape)}, and not as (inputs, outputs). That is right "
+            "if it adds up what each weight costs for itself. If not, type 'l1', 'l2' or "
+            "a ModuliRegularizer.",
+            stacklevel=2,
         )
 
 

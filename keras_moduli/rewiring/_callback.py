@@ -34,8 +34,8 @@ class Rewire(keras.callbacks.Callback):
     rows of blocks that the column does not have. What is kept, in each gate of a kernel:
     K blocks in each column; as many blocks in each row as there were, since new blocks
     come in the rows that others have left; the blocks of the diagonal of a recurrent
-    kernel, by which neurons reach themselves; and a path from each neuron to each other,
-    if there was one. Where these leave a block nowhere to go, it stays.
+    kernel, by which neurons reach themselves; and, by all rules but `FromMask`, a path
+    from each neuron to each other. Where these leave a block nowhere to go, it stays.
 
     New blocks start at zero, and so do the optimizer's moments of them; those of all
     others stay with their blocks. Blocks and where they are are weights, so that nothing
@@ -70,7 +70,9 @@ class Rewire(keras.callbacks.Callback):
     Raises:
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is out of range or does not go with another; when
-            training starts, if the model has no kernel of blocks, or masks are on one.
+            training starts, if the model has no kernel of blocks, or masks are on one;
+            when blocks move, if the optimizer keeps no moments of each weight, as
+            Adafactor.
 
     Example:
 

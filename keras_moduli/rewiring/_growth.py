@@ -1,6 +1,7 @@
 """Where new blocks come: scores of those that a kernel does not have."""
 
 import abc
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,8 +108,9 @@ def _measure_rule(kernel: BlockKernel) -> Array:
         raise ValueError(
             "grow='near' wants to know where neurons are, and no manifold connects "
             f"{kernel.weights.path!r}. Type `connectivity=km.connectivity.Local(...)` "
-            "or `SmallWorld(...)` in the layer; `embedding=`, a NeuronEmbedding, in "
-            f"Rewire; or grow='random'. Received: connectivity={rule!r}"
+            "or `SmallWorld(...)` in the layer; in Rewire, `embedding=`, `select=` to "
+            "leave it out, such as select='recurrent', or grow='random'. "
+            f"Received: connectivity={rule!r}"
         )
     local = connectivity.Local(rule.manifold, rule.density, kernel.block, rule.seed)
     squares = local.rank(kernel.rows, units, kernel.recurrent)
@@ -156,11 +158,15 @@ class GradientGrowth(Growth):
         self._differentiate = _backend.compile_gradients(model, self._make_loss(model))
 
     def _make_loss(self, model: keras.Model) -> Any:
+        # Those of one's own may not take it, as Keras knows.
+        takes_training = "training" in inspect.signature(model.compute_loss).parameters
+        training = {"training": True} if takes_training else {}
+
         def compute_loss(blocks: Any, rows: Any, batch: Any) -> Any:
             x, y, weights = batch
             with extend_kernels(self.kernels, blocks, rows):
                 y_pred = model(x, training=True)
-                return model.compute_loss(x, y, y_pred, weights, training=True)
+                return model.compute_loss(x, y, y_pred, weights, **training)
 
         return compute_loss
 

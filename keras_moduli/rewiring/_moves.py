@@ -68,7 +68,8 @@ def choose_moves(indices: Array, leaving: Array, scores: Array, grid: Grid) -> A
     where the row has one left and the column room. A column that is left without gets a
     row by exchange with others. So each column keeps its K blocks and each row its
     count. A block for which there is no such exchange stays. If each neuron reaches each
-    other before, it does so afterwards.
+    other before, it does so afterwards, where blocks of the diagonal are all there and
+    neurons have as many blocks in as out.
 
     Args:
         indices: Rows of blocks (J, K).

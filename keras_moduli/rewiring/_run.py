@@ -91,16 +91,27 @@ class Run:
     ) -> int:
         after = _in_gates(kernel, _choose_moves, before, leaving, scores)
         sources = _moves.find_sources(before, after)
+        moving = [kernel.weights, *self._iterate_slots(kernel.weights)]
         kernel.indices.assign(after)
-        for variable in (kernel.weights, *self._iterate_slots(kernel.weights)):
+        for variable in moving:
             blocks = np.asarray(ops.convert_to_numpy(variable))
             variable.assign(_moves.carry_over(blocks, sources))
         return int((sources < 0).sum())
 
     def _iterate_slots(self, weights: Any) -> Iterator[Any]:
-        if self.optimizer is not None:
-            part = _keras_private.find_optimizer(self.optimizer, weights)
-            yield from _keras_private.iterate_slots(part, weights)
+        if self.optimizer is None:
+            return
+        part = _keras_private.find_optimizer(self.optimizer, weights)
+        for slot in _keras_private.iterate_state(part, weights):
+            if slot.shape == weights.shape:
+                yield slot
+            elif len(slot.shape):
+                raise ValueError(
+                    f"{type(part).__name__} keeps sums over rows and columns of "
+                    f"{weights.path!r}, of shape {tuple(slot.shape)}, which cannot move "
+                    "along with blocks. Type an optimizer that keeps moments of each "
+                    "weight, such as keras.optimizers.Adam."
+                )
 
 
 def find_kernels(model: keras.Model, select: Any) -> list[BlockKernel]:
@@ -140,8 +151,8 @@ def _in_gates(
     if gates > 1 and units % kernel.block[1]:
         raise ValueError(
             f"Blocks of {kernel.block[1]} outputs do not divide {units} units, so that "
-            f"the gates of {kernel.weights.path!r} cannot be told apart. Choose blocks "
-            "that do."
+            f"the gates of {kernel.weights.path!r} cannot be told apart. Type a block "
+            f"whose second number divides {units}."
         )
     grid = Grid(kernel.rows, units, kernel.block, kernel.recurrent)
     parts = zip(*[np.split(array, gates) for array in arrays], strict=True)

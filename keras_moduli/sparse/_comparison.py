@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _keras_private
+from keras_moduli import _backend, _keras_private
 from keras_moduli._containers import view_graph
 from keras_moduli.sparse._tree import Node, grow
 from keras_moduli.sparse.converters import find_converter
@@ -36,7 +36,7 @@ def check_layers(fast: Iterable[tuple[Node, Any]], tolerance: float) -> None:
         if shape is None:
             continue
         x = np.random.RandomState(0).uniform(-1, 1, shape).astype("float32")
-        outputs = [_to_arrays(layer(x)) for layer in (leaf.layer, new)]
+        outputs = [_predict(layer, x) for layer in (leaf.layer, new)]
         error, size = _measure(*outputs)
         if error > tolerance * size:
             raise ValueError(_explain(leaf.layer, leaf.path, error, size, tolerance))
@@ -128,7 +128,7 @@ def _call(model: keras.Model, x: Any) -> Outputs:
     """Returns the outputs of a model, and leaves its state as it was."""
     states = [(v, ops.convert_to_numpy(v.value)) for v in _find_state(model)]
     try:
-        return _to_arrays(model(x, training=False))
+        return _predict(model, x, training=False)
     finally:
         for variable, value in states:
             variable.assign(value)
@@ -142,6 +142,10 @@ def _find_state(model: keras.Model) -> list[Any]:
     ]
     others = [v for v in model.variables if not v.trainable]
     return [v for v in [*states, *others] if isinstance(v, keras.Variable)]
+
+
+def _predict(layer: Any, x: Any, **kwargs: Any) -> Outputs:
+    return _to_arrays(_backend.compute_without_gradients(layer, x, **kwargs))
 
 
 def _to_arrays(outputs: Any) -> Outputs:

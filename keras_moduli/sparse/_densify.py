@@ -49,7 +49,7 @@ _OF_SPARSIFY = (
     BlockSparseMultiHeadAttention,
     BlockSparseRNN,
 )
-_ONLY_SPARSE = ("connectivity", "input_connectivity", "order")
+_ONLY_SPARSE = ("connectivity", "input_connectivity", "order", "cell_name")
 
 
 def densify(layer: Layer, *, limit: int | None = MOST_WEIGHTS) -> Layer:
@@ -164,6 +164,7 @@ def _edit(layer: Layer, config: dict[str, Any]) -> None:
     """Makes the config of a dense layer of that of a sparse one."""
     for name in _ONLY_SPARSE:
         config.pop(name, None)
+    _refuse_permuted(layer)
     if (order := getattr(layer, "order", None)) is None:
         return
     if find_regularizer(layer.cell.kernel):
@@ -172,6 +173,21 @@ def _edit(layer: Layer, config: dict[str, Any]) -> None:
     if penalty is not None:
         penalty = _move(layer, penalty, np.argsort(order))
         config["recurrent_regularizer"] = keras.regularizers.serialize(penalty)
+
+
+def _refuse_permuted(layer: Layer) -> None:
+    cell = getattr(layer, "cell", layer)
+    for name in ("kernel", "recurrent_kernel"):
+        variable = getattr(cell, name, None)
+        penalty = None if variable is None else find_regularizer(variable)
+        if penalty is None or penalty.cost.permute_seed is None:
+            continue
+        if find_kernel(variable) is not None:
+            raise ValueError(
+                f"`permute_seed` in the regularizer of {name!r} of layer {layer.name!r} "
+                "permutes what connections cost among those that are there, and in a "
+                "dense kernel among all. Leave it out, or take the layer without it."
+            )
 
 
 def _move(layer: Layer, penalty: DistancePenalty, back: Any) -> ModuliRegularizer:
@@ -247,15 +263,12 @@ def _list_turns(layers: list[Layer]) -> Iterator[tuple[int, Callable[[Array], Ar
 
 
 def _spread(kernel: BlockKernel) -> Array:
-    """Returns a dense kernel, masked where no block is.
-
-    A masked zero added to a weight leaves it as it is, masked or not.
-    """
+    """Returns a dense kernel, masked where no block is."""
     weights, indices = to_array(kernel.weights), to_array(kernel.indices)
     (across, count), (b, c) = indices.shape, kernel.block
     down, columns = -(-kernel.rows // b), np.arange(across)
     matrix = np.full((down, b, across, c), -0.0, weights.dtype)
     blocks = weights.reshape(across, c, count, b).transpose(2, 0, 3, 1)
     for place, block in zip(indices.T, blocks, strict=True):
-        matrix[place, :, columns] += block  # a block may be there twice
+        matrix[place, :, columns] = block
     return matrix.reshape(down * b, across * c)[: kernel.rows, : kernel.columns]

@@ -15,6 +15,7 @@ from keras_moduli.connectivity._layout import (
     to_columns,
     to_rows,
 )
+from keras_moduli.layers._sparse_cells import activate, activate_pair
 
 Tensor = Any
 
@@ -125,7 +126,7 @@ class BlockSparseSimpleRNNCell(Cell):
     def step(self, x: Tensor, states: list[Tensor], *constants: Tensor) -> list[Tensor]:
         """Returns the next state."""
         product = self.layout.columnwise(states[0], *constants)
-        return [_activate(self.activation, x + product)]
+        return [activate(self.activation, x + product)]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -138,11 +139,11 @@ class BlockSparseLSTMCell(Cell):
         """Returns the next states."""
         h, c = states
         x, n = x + self.layout.columnwise(h, *constants), self.units
-        i, f = _activate_pair(self.recurrent_activation, x[: 2 * n])
-        g = _activate(self.activation, x[2 * n : 3 * n])
-        o = _activate(self.recurrent_activation, x[3 * n :])
+        i, f = activate_pair(self.recurrent_activation, x[: 2 * n])
+        g = activate(self.activation, x[2 * n : 3 * n])
+        o = activate(self.recurrent_activation, x[3 * n :])
         c = f * c + i * g
-        return [o * _activate(self.activation, c), c]
+        return [o * activate(self.activation, c), c]
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -162,29 +163,6 @@ class BlockSparseGRUCell(Cell):
         inner = self.layout.columnwise(h, operand)
         inner = inner + bias[0] if bias else inner
         gates = x[: 2 * n] + inner[: 2 * n]
-        z, r = _activate_pair(self.recurrent_activation, gates)
-        g = _activate(self.activation, x[2 * n :] + r * inner[2 * n :])
+        z, r = activate_pair(self.recurrent_activation, gates)
+        g = activate(self.activation, x[2 * n :] + r * inner[2 * n :])
         return [z * (h - g) + g]
-
-
-# Those that Keras's own cells use; any other may look along the last axis.
-_ELEMENTWISE = tuple(
-    map(keras.activations.get, ("tanh", "sigmoid", "relu", "hard_sigmoid", "linear"))
-)
-
-
-def _activate(activation: Any, x: Tensor) -> Tensor:
-    """Returns an activation of columns, which may look along the last axis of rows."""
-    if activation in _ELEMENTWISE:
-        return activation(x)
-    batch = 1 if len(x.shape) == 1 else None
-    return to_columns(activation(to_rows(x, batch)), batch)
-
-
-def _activate_pair(activation: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the activations of two gates, one below the other."""
-    n = x.shape[0] // 2
-    if activation in _ELEMENTWISE:  # at once: PyTorch pays for each operation
-        y = activation(x)
-        return y[:n], y[n:]
-    return _activate(activation, x[:n]), _activate(activation, x[n:])
