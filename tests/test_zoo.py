@@ -200,7 +200,8 @@ def test_the_whole_chain(member, tmp_path):
 
     fast = make_fast(deployed)
     rows = km.sparse.plan(deployed, block=BLOCK).rows
-    assert sum(row.block is not None for row in rows) == member.fast
+    full = [row for row in rows if row.reason == "no block of it is empty"]
+    assert sum(row.block is not None for row in rows) + len(full) == member.fast
     assert_same(evaluate(fast, served), wanted)
     again = save_and_load(fast, tmp_path / "fast.keras")
     assert_same_once_compiled(again, served, wanted)
