@@ -214,6 +214,19 @@ def test_moduli_does_not_number_shared_neurons_in_two_ways():
         model_of(km.layers.Moduli(born("SimpleRNN", order=ORDER), "torus"))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_recurrent_layers_of_half_precision(dtype):
+    model = keras.Sequential([keras.Input((5, FEATURES)), born("GRU", dtype=dtype)])
+    new = km.densify(model).layers[0]
+    kernel = model.layers[0].cell.recurrent_kernel
+    assert type(new.cell.recurrent_initializer) is keras.initializers.Orthogonal
+    expected = ops.convert_to_numpy(
+        ops.cast(km.connectivity.find_kernel(kernel).to_matrix(), "float32")
+    )
+    found = ops.convert_to_numpy(ops.cast(new.cell.recurrent_kernel, "float32"))
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "mixed_float16"])
 def test_half_precision(dtype):
     layer = km.layers.SparseDense(UNITS, connectivity=HALF, dtype=dtype)

@@ -77,7 +77,7 @@ def compute(layer, batch, mask):
     kept = None
     if mask:
         kept = rng.uniform(size=(batch, TIME)) > 0.4
-        kept[:, [0, -1]] = True  # Keras's backends differ where the first step is masked
+        kept[0, 0], kept[:, -1] = False, True
 
     def call(x, *arrays):
         values = [v.value for v in layer.non_trainable_variables]
@@ -395,8 +395,32 @@ def test_regularizers_of_ones_own_are_told_that_they_see_blocks():
 def test_one_sequence_and_states_of_more():
     layer = km.layers.SparseSimpleRNN(UNITS, connectivity=EVEN)
     state = np.ones((3, UNITS), "float32")
-    with pytest.raises(ValueError, match="as many rows as there are sequences"):
-        layer(np.ones((1, TIME, FEATURES), "float32"), initial_state=[state])
+    x = np.ones((1, TIME, FEATURES), "float32")
+    for wrong in (state, state[:1, :8], np.ones((1, 2 * UNITS), "float32")):
+        with pytest.raises(ValueError, match=r"must be of shape \(1, 24\)"):
+            layer(x, initial_state=[wrong])
+        with pytest.raises(ValueError, match=r"kernel has 24 inputs|shape"):
+            layer.cell(x[:, 0], [wrong[:, : UNITS - 1]])
+
+
+@pytest.mark.parametrize("features", [2, 8])
+def test_other_features_than_those_it_was_built_for(features):
+    inputs = km.connectivity.Random(1 / 2, block=(1, 8), seed=2)
+    layer = km.layers.SparseGRU(UNITS, connectivity=EVEN, input_connectivity=inputs)
+    layer(np.ones((BATCH, TIME, FEATURES), "float32"))
+    x = np.ones((BATCH, TIME, features), "float32")
+    with pytest.raises(ValueError, match=f"{FEATURES}.*{features}"):
+        layer(x)
+    with pytest.raises(ValueError, match=f"has {FEATURES} inputs"):
+        layer.cell(x[:, 0], [np.ones((BATCH, UNITS), "float32")])
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_an_empty_batch(kind):
+    layer = getattr(km.layers, f"Sparse{kind}")(UNITS, connectivity=EVEN)
+    assert layer(np.zeros((0, TIME, FEATURES), "float32")).shape == (0, UNITS)
+    dense = km.layers.SparseDense(UNITS, connectivity=EVEN)
+    assert dense(np.zeros((0, UNITS), "float32")).shape == (0, UNITS)
 
 
 class LeakyCell(km.layers.SparseSimpleRNNCell):

@@ -49,8 +49,11 @@ def run_steps(
         outputs, states = _recurrence.run(recurrence, inputs, states, all_outputs)
         return states[0], states[0][None] if outputs is None else outputs, states
     if mask is not None:
-        # The output is carried along: it is not the state if the first steps are masked.
-        states, step = [*states, ops.zeros_like(states[0])], _hold(step, zero_output)
+        # The output is carried along: it is not the state if the first steps are masked,
+        # but in Keras's loop on JAX.
+        is_state = keras.backend.backend() == "jax" and not unroll
+        output = states[0] if is_state else ops.zeros_like(states[0])
+        states, step = [*states, output], _hold(step, zero_output)
     run = _run_in_python if unroll else _find_loop()
     outputs, states = run(step, inputs, mask, states, all_outputs)
     last = _pick_output(states, mask is not None)

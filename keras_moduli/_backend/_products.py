@@ -194,7 +194,7 @@ def _gather_torch(x: Tensor, indices: Tensor, width: int) -> Tensor:
     """Returns `_gather` of PyTorch, in whose view a block of a batch is one row."""
     across, count = indices.shape
     height, batch = width // count, x.shape[1]
-    rows = x.reshape(-1, height * batch)
+    rows = x.reshape(x.shape[0] // height, height * batch)
     return rows.index_select(0, indices.reshape(-1)).view(across, width, batch)
 
 
@@ -203,7 +203,8 @@ def _scatter_torch(of_inputs: Tensor, indices: Tensor, rows: int) -> Tensor:
     width, batch = of_inputs.shape[1:]
     height = width // indices.shape[1]
     sums = of_inputs.new_zeros(rows, height * batch)
-    sums.index_add_(0, indices.reshape(-1), of_inputs.view(-1, height * batch))
+    blocks = of_inputs.view(indices.numel(), height * batch)
+    sums.index_add_(0, indices.reshape(-1), blocks)
     return sums.view(rows * height, batch)
 
 
@@ -222,7 +223,7 @@ def _torch_function() -> Any:
         def backward(context, gradient):  # type: ignore[no-untyped-def]
             x, weights, indices = context.saved_tensors
             across, c, width = weights.shape
-            gradient = gradient.reshape(across, c, -1)
+            gradient = gradient.reshape(across, c, x.shape[1])
             of_x = of_weights = None
             if context.needs_input_grad[1]:
                 gathered = _gather_torch(x, indices, width)

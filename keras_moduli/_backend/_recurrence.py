@@ -36,7 +36,7 @@ def takes(recurrence: Recurrence | None, inputs: Tensor, states: list[Tensor]) -
     if recurrence.kernel is not None:
         tensors.append(recurrence.kernel)
     is_one_dtype = len({tensor.dtype for tensor in tensors}) == 1
-    if not (fits and is_known and is_one_dtype):
+    if not (fits and is_known and is_one_dtype and states[0].numel()):
         return False
     is_plain = recurrence.kind == "plain" and not recurrence.is_vector
     return is_plain or not _needs_gradients(recurrence.bias, *tensors)

@@ -88,6 +88,7 @@ class BlockProduct:
     ) -> None:
         height = kernel.block[0]
         down = -(-kernel.rows // height)
+        self.rows = kernel.rows
         self.excess = down * height - kernel.rows
         self.is_vector = _backend.is_known_to_be_one(batch)
         columns = slice(first, last)
@@ -104,6 +105,10 @@ class BlockProduct:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns columns (columns, batch) or a vector, of (rows, batch) or a vector."""
+        if x.shape[0] != self.rows:
+            raise ValueError(
+                f"The kernel has {self.rows} inputs. Received: {x.shape[0]} of them"
+            )
         if self.excess:
             x = ops.pad(x, ((0, self.excess), *[(0, 0)] * (len(x.shape) - 1)))
         if self.is_vector:
@@ -120,7 +125,13 @@ def multiply_rows(x: Tensor, weights: Variable, indices: Variable) -> Tensor:
     assert kernel is not None
     weights = ops.convert_to_tensor(weights)
     x = ops.cast(x, weights.dtype)  # integers, such as Keras's layers take too
-    flat = ops.reshape(x, (-1, kernel.rows))
+    if x.shape[-1] != kernel.rows:
+        raise ValueError(
+            f"The kernel has {kernel.rows} inputs. Received: {x.shape[-1]} features"
+        )
+    sizes = x.shape[:-1]  # of an empty batch, -1 would be of any size
+    is_known = all(isinstance(size, int) for size in sizes)
+    flat = ops.reshape(x, (math.prod(sizes) if is_known else -1, kernel.rows))
     batch = flat.shape[0]
     product = BlockProduct(weights, indices, kernel, batch)
     y = to_rows(product(to_columns(flat, batch)), batch)
@@ -202,3 +213,21 @@ def _place_identity(initializer: Any, layout: BlockLayout, dtype: Any) -> Tensor
         )
     gain = float(initializer.gain)
     return ops.convert_to_tensor(gain * ones, dtype or keras.config.floatx())
+
+
+def get_connectivity(name: str, value: Any) -> connectivity.Connectivity:
+    """Returns a rule from what a layer was given as argument `name`."""
+    if isinstance(value, connectivity.BlockLayout):
+        return connectivity.FromMask(value)
+    if value is None or hasattr(value, "shape"):
+        what = "nothing" if value is None else f"an array of shape {tuple(value.shape)}"
+        raise TypeError(
+            f"`{name}` must say which blocks there are. Type a rule, such as "
+            f"{name}=km.connectivity.SmallWorld('torus', density=1 / 16), or for a mask "
+            f"km.connectivity.FromMask.of(mask, block=(16, 64)). Received: {what}"
+        )
+    try:
+        return connectivity.get(value)
+    except TypeError as error:
+        message = str(error).replace("`connectivity`", f"`{name}`")
+        raise TypeError(message) from None

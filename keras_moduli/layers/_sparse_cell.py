@@ -12,6 +12,7 @@ from keras_moduli.connectivity._layout import to_columns, to_rows
 from keras_moduli.layers._block_weights import (
     BlockProduct,
     add_blocks,
+    get_connectivity,
     multiply_rows,
 )
 
@@ -47,6 +48,7 @@ class SparseCell(abc.ABC):
     bias: Any
     kernel: Any
     recurrent_kernel: Any
+    recurrent_initializer: Any
     get_dropout_mask: Any
     get_recurrent_dropout_mask: Any
 
@@ -54,7 +56,7 @@ class SparseCell(abc.ABC):
         self,
         units: int,
         *args: Any,
-        connectivity: Any,
+        connectivity: Any = None,
         input_connectivity: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -286,13 +288,3 @@ class SparseCell(abc.ABC):
 
 def _drop(x: Tensor, mask: Tensor) -> Tensor:
     return x * (mask if len(x.shape) == 2 else mask[:, None])
-
-
-def get_connectivity(name: str, value: Any) -> connectivity.Connectivity:
-    if isinstance(value, connectivity.BlockLayout):
-        return connectivity.FromMask(value)
-    try:
-        return connectivity.get(value)
-    except TypeError as error:
-        message = str(error).replace("`connectivity`", f"`{name}`")
-        raise TypeError(message) from None

@@ -6,8 +6,11 @@ import keras
 from keras import ops
 
 from keras_moduli._registry import PACKAGE
-from keras_moduli.layers._block_weights import add_blocks, multiply_rows
-from keras_moduli.layers._sparse_cell import get_connectivity
+from keras_moduli.layers._block_weights import (
+    add_blocks,
+    get_connectivity,
+    multiply_rows,
+)
 
 Tensor = Any
 Variable = Any
@@ -49,7 +52,9 @@ class SparseDense(keras.layers.Dense):
     neural connectivity constraints", Neural Computation (2023).
     """
 
-    def __init__(self, units: int, *args: Any, connectivity: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, *args: Any, connectivity: Any = None, **kwargs: Any
+    ) -> None:
         if kwargs.get("lora_rank"):
             raise ValueError(
                 "LoRA adds a dense kernel, which a SparseDense does not have. Leave "

@@ -50,7 +50,7 @@ class SparseRNN(keras.layers.RNN):
         self,
         units: int,
         *args: Any,
-        connectivity: Any,
+        connectivity: Any = None,
         input_connectivity: Any = None,
         order: Any = None,
         **kwargs: Any,
@@ -71,6 +71,11 @@ class SparseRNN(keras.layers.RNN):
         self.input_spec = keras.layers.InputSpec(ndim=3)
         self.order = _check_order(order, units)
 
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Builds the cell, for so many features and no others."""
+        super().build(sequences_shape, initial_state_shape)
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+
     def call(
         self,
         sequences: Tensor,
@@ -89,8 +94,7 @@ class SparseRNN(keras.layers.RNN):
     ) -> Any:
         """Runs the loop over time, with the batch in columns."""
         batch, states = sequences.shape[0], keras.tree.flatten(initial_state)
-        if _backend.is_known_to_be_one(batch):
-            _check_states(states)
+        _check_states(states, batch, self.cell.units)
         states = [to_columns(s, batch) for s in states]
         mask = mask[0] if isinstance(mask, list | tuple) else mask
         step = self.cell.make_step(batch, states[0], training)
@@ -146,12 +150,13 @@ class SparseRNN(keras.layers.RNN):
             return cls(**config)
 
 
-def _check_states(states: list[Tensor]) -> None:
+def _check_states(states: list[Tensor], batch: Any, units: int) -> None:
     for state in states:
-        if state.shape[0] not in (1, None):
+        rows, width = state.shape
+        if width != units or (isinstance(batch, int) and rows not in (batch, None)):
             raise ValueError(
-                "`initial_state` must have as many rows as there are sequences. Received "
-                f"one sequence, and a state of shape {tuple(state.shape)}"
+                f"A state must be of shape ({batch}, {units}), a row for each sequence. "
+                f"Received a state of shape {tuple(state.shape)}"
             )
 
 

@@ -13,6 +13,7 @@ from keras_moduli import layers as sparse_layers
 from keras_moduli._containers import find_container
 from keras_moduli._rebuild import Rebuild, carry_everything
 from keras_moduli.connectivity import BlockKernel, find_kernel, get_dense_shape
+from keras_moduli.layers._sparse_cell import SparseCell
 from keras_moduli.layers._sparse_recurrent import SparseRNN
 from keras_moduli.regularizers import (
     DistancePenalty,
@@ -157,7 +158,13 @@ def _make_dense(layer: Layer) -> Layer | None:
     if kind is None:
         return None
     edit = functools.partial(_edit, layer)
-    return _copies.copy_layer(layer, lambda part: part, edit, kind)
+    new = _copies.copy_layer(layer, lambda part: part, edit, kind)
+    cell: Any = getattr(new, "cell", new)
+    if hasattr(cell, "recurrent_initializer"):
+        # Until `_load`: an orthogonal kernel takes long, and is not drawn in half
+        # precision everywhere.
+        cell.recurrent_initializer = keras.initializers.Zeros()
+    return new
 
 
 def _edit(layer: Layer, config: dict[str, Any]) -> None:
@@ -230,6 +237,8 @@ def _load(old: Layer, new: Layer) -> None:
     for a, b in zip(olds, news, strict=True):
         if b.trainable != a.trainable:
             b.trainable = a.trainable
+        if isinstance(a, SparseCell):
+            b.recurrent_initializer = a.recurrent_initializer
         if type(a) is type(b):
             _copies.carry_state(a, b)
         else:
