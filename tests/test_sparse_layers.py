@@ -462,6 +462,13 @@ def test_the_name_of_a_cell_is_kept():
 def test_blocks_are_not_quantized():
     with pytest.raises(ValueError, match=r"km\.densify\(layer\)\.quantize"):
         km.layers.SparseDense(UNITS, connectivity=EVEN, dtype="int8_from_float32")
+    policy = keras.config.dtype_policy()
+    try:  # no argument says so
+        keras.config.set_dtype_policy("int8_from_float32")
+        with pytest.raises(ValueError, match="dtype='int8_from_float32'"):
+            km.layers.SparseDense(UNITS, connectivity=EVEN)
+    finally:
+        keras.config.set_dtype_policy(policy)
     layer = km.layers.SparseDense(UNITS, connectivity=EVEN)
     layer.build((None, UNITS))
     for wrong in (lambda: layer.quantize("int8"), lambda: layer.enable_lora(2)):

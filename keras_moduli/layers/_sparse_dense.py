@@ -65,7 +65,7 @@ class SparseDense(keras.layers.Dense):
             raise ValueError(
                 "Blocks are not quantized. Type a dtype such as 'float32' or "
                 "'mixed_bfloat16', or `km.densify(layer).quantize(mode)` for a trained "
-                f"layer. Received: dtype={kwargs['dtype']!r}"
+                f"layer. Received: dtype={self.dtype_policy.name!r}"
             )
         self.connectivity = get_connectivity("connectivity", connectivity)
 

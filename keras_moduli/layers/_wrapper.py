@@ -20,6 +20,7 @@ from keras_moduli.layers._embedding import (
 )
 from keras_moduli.layers._placement import LearnedPlacement, attach
 from keras_moduli.layers._recurrent import DISPERSION
+from keras_moduli.layers._sparse_recurrent import SparseRNN
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers import Cost
 from keras_moduli.regularizers._cost import take_options
@@ -92,8 +93,8 @@ class Moduli(keras.layers.Wrapper):
 
     Raises:
         TypeError: If the layer, when it is built, has no kernel that is known.
-        ValueError: If an argument is out of range, neurons do not fit an embedding, or
-            manifolds differ.
+        ValueError: If an argument is out of range, neurons do not fit an embedding,
+            manifolds differ, or the layer has an `order` of its neurons.
 
     Example:
 
@@ -153,7 +154,7 @@ class Moduli(keras.layers.Wrapper):
         if not self.layer.built:
             shapes = [inputs_shape, value_shape, key_shape]
             self.layer.build(*[shape for shape in shapes if shape is not None])
-        if getattr(self.layer, "order", None) is not None:
+        if isinstance(self.layer, SparseRNN) and self.layer.order is not None:
             raise ValueError(
                 f"`order` of layer {self.layer.name!r} numbers its neurons anew, so that "
                 "the positions that they share with other layers would be of others. "
