@@ -133,8 +133,11 @@ def multiplies_in_loop(features: int, batch: Any, is_dense: bool, step: Any) -> 
     """
     if features > _FEW_FEATURES:
         return False
-    if keras.backend.backend() != "torch":
+    backend = keras.backend.backend()
+    if backend == "jax":
         return not (is_dense and is_known_to_be_one(batch))
+    if backend != "torch":
+        return True
     import torch
 
     recurrence = getattr(step, "recurrence", None)
