@@ -14,7 +14,7 @@ from tests import backends
 
 K = keras.layers
 BATCH, TIME, FEATURES, UNITS = 3, 5, 4, 24
-EVEN = km.connectivity.Random(1 / 2, block=(4, 8), seed=1)
+EVEN = km.connectivity.Random(2 / 3, block=(4, 8), seed=1)  # each row of blocks twice
 RECURRENT = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
 OPTIONS = {
     "plain": {},
@@ -171,18 +171,38 @@ def uneven_inputs(gates):
     return km.connectivity.FromMask(layout)
 
 
-def test_inputs_can_be_connected_by_a_rule():
-    layer = km.layers.SparseLSTM(
-        UNITS, connectivity=EVEN, input_connectivity=uneven_inputs(4), seed=5
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_inputs_can_be_connected_by_a_rule(kind):
+    options = {"dropout": 0.3, "seed": 5}
+    layer = getattr(km.layers, f"Sparse{kind}")(
+        UNITS,
+        connectivity=EVEN,
+        input_connectivity=uneven_inputs(RECURRENT[kind]),
+        **options,
     )
-    dense = K.LSTM(UNITS)
+    dense = getattr(K, kind)(UNITS, **options)
     x = np.random.RandomState(0).standard_normal((BATCH, TIME, FEATURES))
     for each in (layer, dense):
         each.build(x.shape)
     dense.cell.kernel.assign(find_kernel(layer.cell.kernel).to_matrix())
     matrix = find_kernel(layer.cell.recurrent_kernel).to_matrix()
     dense.cell.recurrent_kernel.assign(matrix)
-    np.testing.assert_allclose(numpy(layer(x)), numpy(dense(x)), atol=1e-6)
+    for training in (False, True):
+        outputs = (numpy(each(x, training=training)) for each in (layer, dense))
+        np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_large_states_are_predicted_as_small_ones_are():
+    """From 8192 numbers on, PyTorch's tanh is made of others."""
+    sparse = km.layers.SparseSimpleRNN(
+        128, connectivity=km.connectivity.Local("circle", 1 / 4, (16, 16))
+    )
+    x = np.random.RandomState(0).standard_normal((64, TIME, FEATURES)).astype("float32")
+    model = keras.Sequential([keras.Input((TIME, FEATURES)), sparse])
+    parts = [model.predict(x[k : k + 8], verbose=0) for k in range(0, 64, 8)]
+    np.testing.assert_allclose(
+        model.predict(x, batch_size=64, verbose=0), np.concatenate(parts), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 5, 4), (1, 4)])
