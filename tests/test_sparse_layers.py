@@ -192,6 +192,15 @@ def test_inputs_can_be_connected_by_a_rule(kind):
         np.testing.assert_allclose(*outputs, atol=1e-6)
 
 
+def test_the_neurons_of_a_column_of_blocks_have_orthogonal_weights():
+    layer = km.layers.SparseSimpleRNN(UNITS, connectivity=EVEN)
+    layer.build((None, TIME, FEATURES))
+    weights = numpy(layer.cell.recurrent_kernel)
+    products = weights @ weights.transpose(0, 2, 1)
+    expected = np.broadcast_to(np.eye(8), products.shape)
+    np.testing.assert_allclose(products, expected, atol=1e-5)
+
+
 def test_large_states_are_predicted_as_small_ones_are():
     """From 8192 numbers on, PyTorch's tanh is made of others."""
     sparse = km.layers.SparseSimpleRNN(
