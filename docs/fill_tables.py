@@ -197,11 +197,11 @@ def report_experiment(name: str) -> str:
     return report_table(name, RESULTS)
 
 
-def report_summary(name: str) -> str:
-    """Makes the summary of all tables of experiments."""
-    from examples.experiments.report.summary import summarize
+def report_summary(*, brief: bool = False) -> str:
+    """Makes the summary of all tables of experiments, or one line for each task."""
+    from examples.experiments.report.summary import summarize, summarize_briefly
 
-    return summarize(RESULTS)
+    return summarize_briefly(RESULTS) if brief else summarize(RESULTS)
 
 
 def tabulate_front(name: str) -> str:
@@ -224,6 +224,11 @@ def tabulate_front(name: str) -> str:
 
 # What makes what stands between the marks of each page; None of names not listed.
 Makers = dict[str | None, Callable[[str], str]]
+EXPERIMENTS: Makers = {
+    None: report_experiment,
+    "geometry_search": tabulate_front,
+    "summary": lambda name: report_summary(),
+}
 PAGES: dict[str, Makers] = {
     "learned_geometry.md": {
         "planted_geometry": lambda name: tabulate_planted(),
@@ -237,11 +242,8 @@ PAGES: dict[str, Makers] = {
         "training_speed": tabulate_training,
         "scaling": tabulate_scaling,
     },
-    "results.md": {
-        None: report_experiment,
-        "geometry_search": tabulate_front,
-        "summary": report_summary,
-    },
+    "results.md": {"summary_brief": lambda name: report_summary(brief=True)},
+    **{f"results/{page.name}": EXPERIMENTS for page in sorted(RESULTS.glob("*.md"))},
 }
 
 
@@ -255,12 +257,13 @@ def fill(page: str, makers: Makers) -> str:
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", replace, page, flags=re.S)
 
 
-def draw_pictures(page: str) -> None:
-    """Draws the pictures of the page of experiments."""
+def draw_pictures(pages: str) -> None:
+    """Draws the pictures of the pages of experiments."""
     from examples.experiments import search_geometry
     from examples.experiments.report import figures
 
-    for name in re.findall(r"\(images/results_(\w+)\.png\)", page):
+    figures.draw_forest(HERE / "images" / "results_forest.svg")
+    for name in re.findall(r"/images/results_(\w+)\.png\)", pages):
         figures.draw(name, HERE / "images" / f"results_{name}.png")
     trials = [
         row | {name: float(row[name]) for name in ("sparsity", "error")}
@@ -270,11 +273,11 @@ def draw_pictures(page: str) -> None:
 
 
 def main() -> None:
-    """Rewrites the pages, and draws the pictures of the last."""
+    """Rewrites the pages, and draws the pictures of experiments."""
     for name, makers in PAGES.items():
         path = HERE / name
         path.write_text(fill(path.read_text(), makers))
-    draw_pictures(path.read_text())
+    draw_pictures("".join(page.read_text() for page in RESULTS.glob("*.md")))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Read it in this order: neurons live on `manifolds`, `inhibitors` price distances
 `connectivity` says which blocks a kernel has from the start, `penalties` and
 `regularizers` make kernels pay and `layers` learn positions, `schedules` and `pruning`
 remove what does not pay, `rewiring` moves blocks that learn little, `sparse` makes what
-is left fast, `report` shows what it is, `callbacks` move the geometry while a model
-trains, and `compression` makes small files of what is sparse.
+is left fast, `report` tells what it is and `plot` draws it, `callbacks` move the geometry
+while a model trains, and `compression` makes small files of what is sparse.
 """
 
 from keras_moduli import (
@@ -17,6 +17,7 @@ from keras_moduli import (
     manifolds,
     numerics,
     penalties,
+    plot,
     pruning,
     regularizers,
     report,
@@ -39,7 +40,7 @@ from keras_moduli.pruning import (
     lottery_ticket,
 )
 from keras_moduli.regularizers import ModuliRegularizer, matched_l1
-from keras_moduli.report import geometry, sparsity
+from keras_moduli.report import geometry, placement, sparsity, suggest_strength
 from keras_moduli.rewiring import Rewire
 from keras_moduli.sparse import densify, sparsify
 
@@ -67,6 +68,8 @@ __all__ = [
     "matched_l1",
     "numerics",
     "penalties",
+    "placement",
+    "plot",
     "pruning",
     "regularizers",
     "report",
@@ -76,4 +79,5 @@ __all__ = [
     "sparse",
     "sparsify",
     "sparsity",
+    "suggest_strength",
 ]

@@ -1,32 +1,87 @@
-"""Tables of text."""
+"""Tables, as text and as HTML."""
 
+import abc
+import html
 import io
+import shutil
 import sys
-from collections.abc import Iterable
+import textwrap
+from dataclasses import dataclass
+
+_WIDTH, _NARROWEST = 100, 40  # where there is no terminal, and of any
 
 
-def draw_table(
-    headings: list[str],
-    cells: list[list[str]],
-    *,
-    section_before_last: bool = False,
-    notes: Iterable[str] = (),
-) -> str:
-    """Draws a table of at most 100 characters a line, with notes below it."""
-    # Keras itself needs rich, for `model.summary()`.
-    from rich.console import Console
-    from rich.table import Table
+@dataclass(frozen=True)
+class Table:
+    """A table with notes below it.
 
-    grid = Table()
-    for column, heading in enumerate(headings):
-        grid.add_column(heading, justify="right" if column else "left", overflow="fold")
-    for row in cells:
-        grid.add_row(*row)
-    if section_before_last and len(cells) > 1:
-        grid.rows[-2].end_section = True
-    file = io.StringIO()
-    Console(file=file, width=100).print(grid)
-    return fit_to_terminal("\n".join([file.getvalue().rstrip(), *notes]))
+    Attributes:
+        headings: Of the columns; the first holds names, the others numbers.
+        cells: The texts of each row.
+        notes: Lines below the table.
+        has_total: Whether the last row stands apart.
+    """
+
+    headings: list[str]
+    cells: list[list[str]]
+    notes: tuple[str, ...] = ()
+    has_total: bool = False
+
+    def __str__(self) -> str:
+        """The table in lines as long as the terminal, or of 100 characters."""
+        # Keras itself needs rich, for `model.summary()`.
+        from rich.console import Console
+        from rich.table import Table as Grid
+
+        width = max(shutil.get_terminal_size((_WIDTH, 24)).columns, _NARROWEST)
+        grid = Grid()
+        for column, heading in enumerate(self.headings):
+            grid.add_column(
+                heading, justify="right" if column else "left", overflow="fold"
+            )
+        for row in self.cells:
+            grid.add_row(*row)
+        if self.has_total and len(self.cells) > 1:
+            grid.rows[-2].end_section = True
+        file = io.StringIO()
+        Console(file=file, width=width).print(grid)
+        notes = [
+            textwrap.fill(note, width, subsequent_indent="    ") for note in self.notes
+        ]
+        return fit_to_terminal("\n".join([file.getvalue().rstrip(), *notes]))
+
+    def to_html(self) -> str:
+        """Returns the table for a notebook."""
+        rows = [_write_row("th", self.headings)]
+        rows += [_write_row("td", row) for row in self.cells]
+        notes = [f"<p>{html.escape(note)}</p>" for note in self.notes]
+        return "\n".join(["<table>", *rows, "</table>", *notes])
+
+
+def _write_row(tag: str, texts: list[str]) -> str:
+    cells = (
+        f'<{tag} style="text-align: {"right" if column else "left"}">'
+        f"{html.escape(text)}</{tag}>"
+        for column, text in enumerate(texts)
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+class Printable(abc.ABC):
+    """What prints as a table, in a terminal and in a notebook."""
+
+    @abc.abstractmethod
+    def to_table(self) -> Table:
+        """Returns the table."""
+
+    def __str__(self) -> str:
+        return str(self.to_table())
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_table().to_html()
 
 
 def fit_to_terminal(text: str) -> str:

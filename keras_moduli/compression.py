@@ -41,16 +41,15 @@ def save_compressed(
         TypeError: If `model` is not a Keras model.
         ValueError: If the path does not end in `.keras`, or the model is not built.
 
-    Example:
-
-    >>> import keras, numpy as np, tempfile, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(512)])
-    >>> model.set_weights([np.eye(512), np.zeros(512)])
-    >>> path = tempfile.mkdtemp() + "/model.keras"
-    >>> km.save_compressed(model, path) < 20_000  # of 1 MB of numbers
-    True
-    >>> bool((km.load_compressed(path).get_weights()[0] == np.eye(512)).all())
-    True
+    Examples:
+        >>> import keras, numpy as np, tempfile, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(512)])
+        >>> model.set_weights([np.eye(512), np.zeros(512)])
+        >>> path = tempfile.mkdtemp() + "/model.keras"
+        >>> km.save_compressed(model, path) < 20_000  # of 1 MB of numbers
+        True
+        >>> bool((km.load_compressed(path).get_weights()[0] == np.eye(512)).all())
+        True
     """
     _checks.built_model(model)
     _checks.boolean("include_optimizer", include_optimizer)

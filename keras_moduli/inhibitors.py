@@ -80,11 +80,10 @@ def get(identifier: str | dict[str, Any] | Inhibitor) -> Inhibitor:
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.inhibitors.get("gaussian")
-    Gaussian(amplitude=1.0, width=3.0)
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.inhibitors.get("gaussian")
+        Gaussian(amplitude=1.0, width=3.0)
     """
     return _registry.get(identifier)
 
@@ -178,12 +177,11 @@ class DifferenceOfGaussians(Inhibitor):
             largest value present, which lets the zero level drift while a geometry is
             learned; the closed form does not.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> dog = km.inhibitors.DifferenceOfGaussians(baseline="peak")
-    >>> round(dog.cheapest_distance, 4)
-    0.8879
+    Examples:
+        >>> import keras_moduli as km
+        >>> dog = km.inhibitors.DifferenceOfGaussians(baseline="peak")
+        >>> round(dog.cheapest_distance, 4)
+        0.8879
     """
 
     amplitude: float = 1.0
@@ -221,12 +219,11 @@ class DifferenceOfGaussians(Inhibitor):
             amplitude: a.
             baseline: As above.
 
-        Example:
-
-        >>> import keras_moduli as km
-        >>> six = km.manifolds.Torus(6)
-        >>> 25 < km.inhibitors.DifferenceOfGaussians.for_density(six).wide < 35
-        True
+        Examples:
+            >>> import keras_moduli as km
+            >>> six = km.manifolds.Torus(6)
+            >>> 25 < km.inhibitors.DifferenceOfGaussians.for_density(six).wide < 35
+            True
         """
         length = manifolds.get(manifold).natural_length(density)
         published = cls()

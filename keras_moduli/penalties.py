@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 Tensor = Any
+
+SOFTENING = 0.1  # ε, the d² below which neurons hardly repel each other
 Array = NDArray[np.float64]
 
 
@@ -127,7 +129,7 @@ def crowding(squared_distances: Tensor) -> Tensor:
 
     Takes and returns tensors of the same shape.
     """
-    return -ops.log(squared_distances + 0.1)
+    return -ops.log(squared_distances + SOFTENING)
 
 
 @_checks.takes_tensors(1)

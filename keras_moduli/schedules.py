@@ -69,11 +69,10 @@ def get(
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.schedules.get("linear")(0.25)
-    0.25
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.schedules.get("linear")(0.25)
+        0.25
     """
     return _registry.get(identifier)
 

@@ -1,11 +1,13 @@
 """One backend a process; Hypothesis without deadlines, since a first call compiles."""
 
 import collections
+import os
 
 import hypothesis
 import keras
 import pytest
 
+os.environ["COLUMNS"] = "100"  # what tables are as wide as
 CURRENT = keras.backend.backend()
 LEFT = pytest.StashKey[list]()  # where the tests are that another backend's run has
 OPTION = "--backend-independent-on"

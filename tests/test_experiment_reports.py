@@ -176,13 +176,17 @@ def test_the_summary_pools_what_has_as_many_seeds():
         ]
     dense = [made_up_row(control="none", seed=0, error=0.5)]
     line = summary.Line.pool("task", rows, dense)
-    name, seeds, *shown, chance = line.write_cells()
+    name, *changes, chance, dense, none, controls, geometry, seeds = line.write_cells()
     assert line.judge() == (True, True), "ahead in every seed"
     assert (name, seeds) == ("task", "3")
-    assert shown[0] == "0.500"
-    assert [mean.split(" ± ")[0] for mean in shown[1:4]] == ["13.3", "6.67", "3.33"]
+    assert dense == "0.500"
+    means = [mean.split(" ± ")[0] for mean in (none, controls, geometry)]
+    assert means == ["13.3", "6.67", "3.33"]
     half, quarter = "-50 [-50, -50]", "-75 [-75, -75]"
-    assert shown[4:] == [half, quarter, half]
+    assert changes == [half, quarter, half]
+    assert summary.choose_common([line]) == [line]
+    mean, low, high = line.estimate_change()
+    assert (mean, low, high) == pytest.approx((-50, -50, -50))
     assert 0 < float(chance) <= 1
     assert summary.spell_task("HeadDirection") == "Head direction"
     verdicts = 3 * [(True, True)] + 2 * [(False, False)] + [(True, False)]

@@ -136,3 +136,16 @@ def test_what_is_printed_fits_any_terminal(encoding, monkeypatch):
     text = terminal.buffer.getvalue().decode(encoding)
     assert ("64 × 64" if encoding != "ascii" else "64 x 64") in text
     assert ("d网" if encoding == "utf-8" else r"d\u7f51") in text
+
+
+@pytest.mark.backend_independent
+def test_tables_are_as_wide_as_the_terminal_and_html_in_a_notebook(monkeypatch):
+    report = km.sparsity(model()[0])
+    for width in (60, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        assert max(map(len, str(report).splitlines())) <= width
+    page = report._repr_html_()
+    assert page.count("<tr>") == len(report.rows) + 2
+    assert "8 × 32" in page
+    plan = km.sparse.plan(model()[0])
+    assert plan._repr_html_().startswith("<table>")

@@ -43,8 +43,11 @@ ORDER = [
     "rewiring",
     "sparse",
     "report",
+    "plot",
     "callbacks",
     "compression",
+    "_commands",
+    "__main__",
 ]
 
 
@@ -101,8 +104,10 @@ INSIDE = {
     "sparse": "_orders _report _cost _plan version_0_1 _einsum _attention "
     "converters _tree _planner _comparison _convert _densify streaming _stream",
     "rewiring": "_timeline _moves _growth _run _callback",
-    "callbacks": "_optimizer _schedule _monitor _swap",
-    "report": "_labels _sparsity _geometry",
+    "callbacks": "_optimizer _schedule _monitor _swap _plot _tensorboard",
+    "report": "_labels _sparsity _geometry _connections _placement _strength",
+    "plot": "_style _layouts _target _neurons _matrix _distances _inhibitor _manifold "
+    "_history _sparsity _speed _persistence _overview",
 }
 
 

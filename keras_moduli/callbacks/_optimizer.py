@@ -22,11 +22,10 @@ def embedding_optimizer(
         A `keras.optimizers.MultiOptimizer`. Weight decay does not reach the
         positions.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])
-    >>> model.compile(km.embedding_optimizer("adamw", 0.05), "mse")
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])
+        >>> model.compile(km.embedding_optimizer("adamw", 0.05), "mse")
     """
     rate = _checks.positive("learning_rate", learning_rate)
     adam = keras.optimizers.Adam(rate, name="embedding_adam")

@@ -32,10 +32,9 @@ class GeometrySchedule(keras.callbacks.Callback):
         ValueError: If an argument is out of range; when training starts, if no layer of
             the model learns geometry, or the model is not built.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> callback = km.GeometrySchedule(ramp="linear", end=5, freeze=20)
+    Examples:
+        >>> import keras_moduli as km
+        >>> callback = km.GeometrySchedule(ramp="linear", end=5, freeze=20)
     """
 
     def __init__(

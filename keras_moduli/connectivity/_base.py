@@ -43,25 +43,29 @@ class Balanced(Connectivity):
     Rows of blocks are used equally often where the number of blocks divides by that of
     rows, and differ by one at most where it does not. If the inputs are the neurons
     themselves, all blocks of the diagonal are there, and from each neuron a path leads
-    to each other. To write your own, make a frozen dataclass of it, with these fields,
-    and define `rank`:
-
-    >>> import dataclasses, keras, numpy as np, keras_moduli as km
-    >>> @keras.saving.register_keras_serializable("docs")
-    ... @dataclasses.dataclass(frozen=True)
-    ... class Upwards(km.connectivity.Balanced):
-    ...     density: float
-    ...     block: tuple[int, int] = (16, 64)
-    ...     def rank(self, rows, units, recurrent):
-    ...         down, across = rows // self.block[0], units // self.block[1]
-    ...         return (np.arange(down)[:, None] / down - np.arange(across) / across) % 1
-    >>> Upwards(0.5, (8, 8)).connect(32, 32, recurrent=True).indices
-    ((0, 1), (1, 2), (2, 3), (0, 3))
+    to each other.
 
     Attributes:
         density: Fraction of the kernel that is there, in (0, 1]: a whole number of
             blocks in each column.
         block: (b, c): blocks of b inputs and c outputs, which divide the kernel.
+
+    Examples:
+        To write your own, make a frozen dataclass of it, with these fields, and define
+        `rank`:
+
+        >>> import dataclasses, keras, numpy as np, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Upwards(km.connectivity.Balanced):
+        ...     density: float
+        ...     block: tuple[int, int] = (16, 64)
+        ...     def rank(self, rows, units, recurrent):
+        ...         down, across = rows // self.block[0], units // self.block[1]
+        ...         rows = np.arange(down)[:, None] / down
+        ...         return (rows - np.arange(across) / across) % 1
+        >>> Upwards(0.5, (8, 8)).connect(32, 32, recurrent=True).indices
+        ((0, 1), (1, 2), (2, 3), (0, 3))
     """
 
     density: float

@@ -37,12 +37,11 @@ class FromMask(Connectivity):
         TypeError: If `layout` is not a `BlockLayout`.
         ValueError: From `connect`, if the kernel is of another size.
 
-    Example:
-
-    >>> import numpy as np, keras_moduli as km
-    >>> rule = km.connectivity.FromMask.of(np.tri(8, 8, dtype=bool), block=(2, 8))
-    >>> rule.connect(8, 8).indices
-    ((0, 1, 2, 3),)
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> rule = km.connectivity.FromMask.of(np.tri(8, 8, dtype=bool), block=(2, 8))
+        >>> rule.connect(8, 8).indices
+        ((0, 1, 2, 3),)
     """
 
     layout: BlockLayout
@@ -97,12 +96,11 @@ class Permuted(Connectivity):
         TypeError: If an argument is of the wrong type.
         ValueError: If `seed` is out of range; from `connect`, as the other rule.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.Banded(1 / 4, (4, 4))
-    >>> km.connectivity.Permuted(rule, seed=1).connect(32, 32, recurrent=True).density
-    0.25
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.Banded(1 / 4, (4, 4))
+        >>> km.connectivity.Permuted(rule, seed=1).connect(32, 32, recurrent=True).density
+        0.25
     """
 
     connectivity: Connectivity

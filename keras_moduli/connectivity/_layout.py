@@ -36,13 +36,12 @@ class BlockLayout(Configuration):
     Raises:
         ValueError: If the indices do not fit the shape.
 
-    Example:
-
-    >>> import numpy as np, keras_moduli as km
-    >>> kernel = np.kron(np.eye(4), np.ones((8, 8)))
-    >>> layout = km.sparse.BlockLayout.of(kernel != 0, (8, 8))
-    >>> layout.indices, layout.density
-    (((0,), (1,), (2,), (3,)), 0.25)
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> kernel = np.kron(np.eye(4), np.ones((8, 8)))
+        >>> layout = km.sparse.BlockLayout.of(kernel != 0, (8, 8))
+        >>> layout.indices, layout.density
+        (((0,), (1,), (2,), (3,)), 0.25)
     """
 
     rows: int

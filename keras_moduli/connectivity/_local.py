@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,42 @@ _PAIRS_AT_ONCE = _SIZES[-1]
 _MOST_TRIES = 16
 
 
+class OnManifold(Balanced):
+    """Balanced, by where neurons are on a manifold."""
+
+    manifold: manifolds.Manifold
+    seed: int
+
+    @final
+    def locate(self, rows: int, units: int) -> tuple[Array, Array]:
+        """Returns the points of the inputs and of the neurons of a kernel.
+
+        Args:
+            rows: Number of inputs.
+            units: Number of neurons.
+
+        Returns:
+            Two arrays (rows, ambient_dim) and (units, ambient_dim); the same if there
+            are as many.
+
+        Raises:
+            ValueError: If the manifold has another number of elements.
+        """
+        for name, count in (("outputs", units), ("inputs", rows)):
+            _check_size(self.manifold, name, count)
+        outputs = self.manifold.sample(units, self.seed)
+        if rows == units:
+            return outputs, outputs
+        return self.manifold.sample(rows, (self.seed + 1) % 2**32), outputs
+
+    def measure(self, rows: int, units: int) -> Array:
+        """Returns d² between the blocks of inputs and of neurons, (R, J)."""
+        return measure_between(self.manifold, *self.locate(rows, units), self.block)
+
+
 @_registry.register("local")
 @dataclass(frozen=True)
-class Local(Balanced):
+class Local(OnManifold):
     """Each block of neurons to its nearest ones on a manifold.
 
     Neurons are `manifold.sample(units, seed)`, which neighbors in space stand beside
@@ -43,12 +76,11 @@ class Local(Balanced):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range; from `connect`, if there is no such kernel.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.Local("circle", density=3 / 8, block=(8, 8))
-    >>> rule.connect(64, 64, recurrent=True).indices[:4]
-    ((0, 1, 7), (0, 1, 2), (1, 2, 3), (2, 3, 4))
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.Local("circle", density=3 / 8, block=(8, 8))
+        >>> rule.connect(64, 64, recurrent=True).indices[:4]
+        ((0, 1, 7), (0, 1, 2), (1, 2, 3), (2, 3, 4))
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -67,12 +99,12 @@ class Local(Balanced):
         )
 
     def rank(self, rows: int, units: int, recurrent: bool) -> Array:
-        return _measure_blocks(self.manifold, rows, units, self.block, self.seed)
+        return self.measure(rows, units)
 
 
 @_registry.register("small_world")
 @dataclass(frozen=True)
-class SmallWorld(Balanced):
+class SmallWorld(OnManifold):
     """As `Local`, but some of the blocks off the diagonal join what lies anywhere.
 
     Of a fraction of the blocks the inputs are exchanged among them at random, so that
@@ -91,12 +123,11 @@ class SmallWorld(Balanced):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range; from `connect`, if there is no such kernel.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", 1 / 8, (16, 16), long_range=0.25)
-    >>> rule.connect(512, 512, recurrent=True).density
-    0.125
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", 1 / 8, (16, 16), long_range=0.25)
+        >>> rule.connect(512, 512, recurrent=True).density
+        0.125
 
     Source: D. J. Watts and S. H. Strogatz, "Collective dynamics of 'small-world'
     networks", Nature 393 (1998); here all degrees stay.
@@ -122,7 +153,7 @@ class SmallWorld(Balanced):
             )
 
     def rank(self, rows: int, units: int, recurrent: bool) -> Array:
-        rank = _measure_blocks(self.manifold, rows, units, self.block, self.seed)
+        rank = self.measure(rows, units)
         grid = make_grid(rows, units, self.block, recurrent)
         taken = fill(rank, grid, grid.count_blocks(self.density))
         edges = Edges(taken, grid.diagonal, rank)
@@ -139,21 +170,6 @@ def _shuffle(edges: Edges, slots: Array, rng: np.random.RandomState) -> None:
             if edges.can_exchange(first, second):
                 edges.exchange(first, second)
                 break
-
-
-def _measure_blocks(
-    manifold: manifolds.Manifold,
-    rows: int,
-    units: int,
-    block: tuple[int, int],
-    seed: int,
-) -> Array:
-    """Returns d² between the blocks of inputs and of outputs of a kernel, (R, J)."""
-    for name, count in (("outputs", units), ("inputs", rows)):
-        _check_size(manifold, name, count)
-    outputs = manifold.sample(units, seed)
-    inputs = outputs if rows == units else manifold.sample(rows, (seed + 1) % 2**32)
-    return measure_between(manifold, inputs, outputs, block)
 
 
 def measure_between(

@@ -28,11 +28,10 @@ class Random(Balanced):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range; from `connect`, if there is no such kernel.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.connectivity.Random(0.5, (4, 4), seed=1).connect(16, 8).indices
-    ((1, 3), (0, 2))
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.connectivity.Random(0.5, (4, 4), seed=1).connect(16, 8).indices
+        ((1, 3), (0, 2))
     """
 
     density: float
@@ -66,11 +65,10 @@ class Banded(Balanced):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range; from `connect`, if there is no such kernel.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.connectivity.Banded(0.5, (4, 4)).connect(16, 16, recurrent=True).indices
-    ((0, 3), (0, 1), (1, 2), (2, 3))
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.connectivity.Banded(0.5, (4, 4)).connect(16, 16, recurrent=True).indices
+        ((0, 3), (0, 1), (1, 2), (2, 3))
     """
 
     density: float

@@ -42,12 +42,11 @@ class NeuronEmbedding(keras.layers.Layer):
     Raises:
         ValueError: If the positions are to be learned and the manifold has no gradients.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> neurons = km.layers.NeuronEmbedding("sphere")
-    >>> first = km.layers.Moduli(keras.layers.Dense(32), output_embedding=neurons)
-    >>> second = km.layers.Moduli(keras.layers.Dense(8), input_embedding=neurons)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> neurons = km.layers.NeuronEmbedding("sphere")
+        >>> first = km.layers.Moduli(keras.layers.Dense(32), output_embedding=neurons)
+        >>> second = km.layers.Moduli(keras.layers.Dense(8), input_embedding=neurons)
     """
 
     def __init__(

@@ -80,13 +80,12 @@ def find_embeddings(model: keras.layers.Layer) -> list[NeuronEmbedding]:
         TypeError: If `model` is neither.
         ValueError: If a model is not built.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])
-    >>> (neurons,) = km.layers.find_embeddings(model)
-    >>> tuple(neurons.embedding.shape)
-    (8, 3)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])
+        >>> (neurons,) = km.layers.find_embeddings(model)
+        >>> tuple(neurons.embedding.shape)
+        (8, 3)
     """
     is_layer = isinstance(model, keras.layers.Layer) and not isinstance(
         model, keras.Model

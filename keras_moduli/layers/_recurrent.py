@@ -31,10 +31,11 @@ class LearnedGeometry:
 
         strength · [ Σⱼₖ f(d(xⱼ, xₖ))·|wⱼₖ|^power + dispersion·f(r)·(Σ |w|^power)·D ]
 
-    where D = −mean log(d² + 0.1) over all pairs of connected neurons keeps them apart,
-    f(r) is the cost at the natural length of the manifold, within which a tenth of all
-    pairs lie, and no gradient flows into the weights through the second term. All gates
-    share the positions.
+    where D = mean log((L² + 0.1)/(d² + 0.1)) over all pairs of connected neurons keeps
+    them apart, f(r) is the cost at the natural length r of the manifold, within which a
+    tenth of all pairs lie, and no gradient flows into the weights through the second
+    term. L = 10 r moves nothing: it is as far as neurons should be, and keeps the loss
+    above 0. All gates share the positions.
 
     The embedding belongs to the cell where a cell is used alone, and to the layer where a
     layer is: Keras's layers build their own cells, and keep their fused paths.
@@ -135,11 +136,11 @@ class ModuliSimpleRNNCell(_Cell, keras.layers.SimpleRNNCell):
         units: Number of neurons.
         **kwargs: Arguments of `ModuliSimpleRNN` and `keras.layers.SimpleRNNCell`.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> cells = [km.layers.ModuliSimpleRNNCell(8, manifold="sphere") for _ in range(2)]
-    >>> layer = keras.layers.RNN(keras.layers.StackedRNNCells(cells))
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> make = km.layers.ModuliSimpleRNNCell
+        >>> cells = [make(8, manifold="sphere") for _ in range(2)]
+        >>> layer = keras.layers.RNN(keras.layers.StackedRNNCells(cells))
     """
 
     gates = 1
@@ -193,13 +194,12 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range, or `manifold` is not that of `embedding`.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> layer = km.layers.ModuliSimpleRNN(32, manifold="torus", strength=1e-3)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(layer.embedding.shape)
-    (32, 2)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(32, manifold="torus", strength=1e-3)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(layer.embedding.shape)
+        (32, 2)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
@@ -232,13 +232,12 @@ class ModuliGRU(_Layer, keras.layers.GRU):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range, or `manifold` is not that of `embedding`.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> layer = km.layers.ModuliGRU(32, manifold="torus", strength=1e-3)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(layer.embedding.shape)
-    (32, 2)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> layer = km.layers.ModuliGRU(32, manifold="torus", strength=1e-3)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(layer.embedding.shape)
+        (32, 2)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
@@ -271,13 +270,12 @@ class ModuliLSTM(_Layer, keras.layers.LSTM):
         TypeError: If an argument is of the wrong type.
         ValueError: If one is out of range, or `manifold` is not that of `embedding`.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> layer = km.layers.ModuliLSTM(32, manifold="torus", strength=1e-3)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(layer.embedding.shape)
-    (32, 2)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> layer = km.layers.ModuliLSTM(32, manifold="torus", strength=1e-3)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(layer.embedding.shape)
+        (32, 2)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """

@@ -37,15 +37,14 @@ class SparseSimpleRNNCell(SparseCell, keras.layers.SimpleRNNCell):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> cell = km.layers.SparseSimpleRNNCell(256, connectivity=rule)
-    >>> layer = keras.layers.RNN(cell)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(cell.recurrent_kernel.shape)
-    (16, 16, 64)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> cell = km.layers.SparseSimpleRNNCell(256, connectivity=rule)
+        >>> layer = keras.layers.RNN(cell)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(cell.recurrent_kernel.shape)
+        (16, 16, 64)
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -90,15 +89,14 @@ class SparseLSTMCell(SparseCell, keras.layers.LSTMCell):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> cell = km.layers.SparseLSTMCell(256, connectivity=rule)
-    >>> layer = keras.layers.RNN(cell)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(cell.recurrent_kernel.shape)
-    (64, 16, 64)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> cell = km.layers.SparseLSTMCell(256, connectivity=rule)
+        >>> layer = keras.layers.RNN(cell)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(cell.recurrent_kernel.shape)
+        (64, 16, 64)
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -152,15 +150,14 @@ class SparseGRUCell(SparseCell, keras.layers.GRUCell):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> cell = km.layers.SparseGRUCell(256, connectivity=rule)
-    >>> layer = keras.layers.RNN(cell)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(cell.recurrent_kernel.shape)
-    (48, 16, 64)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> cell = km.layers.SparseGRUCell(256, connectivity=rule)
+        >>> layer = keras.layers.RNN(cell)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(cell.recurrent_kernel.shape)
+        (48, 16, 64)
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).

@@ -39,14 +39,13 @@ class SparseDense(keras.layers.Dense):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> layer = km.layers.SparseDense(128, connectivity=rule)
-    >>> layer.build((None, 256))
-    >>> tuple(layer.kernel.shape), tuple(layer.kernel_indices.shape)
-    ((8, 16, 64), (8, 4))
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> layer = km.layers.SparseDense(128, connectivity=rule)
+        >>> layer.build((None, 256))
+        >>> tuple(layer.kernel.shape), tuple(layer.kernel_indices.shape)
+        ((8, 16, 64), (8, 4))
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).

@@ -38,14 +38,13 @@ class SparseSimpleRNN(SparseRNN):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> layer = km.layers.SparseSimpleRNN(256, connectivity=rule)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(layer.cell.recurrent_kernel.shape)
-    (16, 16, 64)
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> layer = km.layers.SparseSimpleRNN(256, connectivity=rule)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(layer.cell.recurrent_kernel.shape)
+        (16, 16, 64)
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -80,14 +79,13 @@ class SparseGRU(SparseRNN):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> layer = km.layers.SparseGRU(256, connectivity=rule)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(layer.cell.recurrent_kernel.shape)
-    (48, 16, 64)
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> layer = km.layers.SparseGRU(256, connectivity=rule)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(layer.cell.recurrent_kernel.shape)
+        (48, 16, 64)
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -122,14 +120,13 @@ class SparseLSTM(SparseRNN):
         ValueError: If one is out of range; when the layer is built, if the connectivity
             has no kernel of this size.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
-    >>> layer = km.layers.SparseLSTM(256, connectivity=rule)
-    >>> layer.build((None, 10, 4))
-    >>> tuple(layer.cell.recurrent_kernel.shape)
-    (64, 16, 64)
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
+        >>> layer = km.layers.SparseLSTM(256, connectivity=rule)
+        >>> layer.build((None, 10, 4))
+        >>> tuple(layer.cell.recurrent_kernel.shape)
+        (64, 16, 64)
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).

@@ -96,17 +96,16 @@ class Moduli(keras.layers.Wrapper):
         ValueError: If an argument is out of range, neurons do not fit an embedding,
             manifolds differ, or the layer has an `order` of its neurons.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> hidden = km.layers.NeuronEmbedding("euclidean")
-    >>> model = keras.Sequential([
-    ...     keras.Input((16,)),
-    ...     km.layers.Moduli(keras.layers.Dense(32), output_embedding=hidden),
-    ...     km.layers.Moduli(keras.layers.Dense(4), input_embedding=hidden),
-    ... ])
-    >>> len(model.losses)
-    5
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> hidden = km.layers.NeuronEmbedding("euclidean")
+        >>> model = keras.Sequential([
+        ...     keras.Input((16,)),
+        ...     km.layers.Moduli(keras.layers.Dense(32), output_embedding=hidden),
+        ...     km.layers.Moduli(keras.layers.Dense(4), input_embedding=hidden),
+        ... ])
+        >>> len(model.losses)
+        5
     """
 
     def __init__(

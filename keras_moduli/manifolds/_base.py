@@ -20,30 +20,32 @@ Array = NDArray[np.float64]
 class Manifold(Configuration, abc.ABC):
     """A metric space whose points are the last axis of a tensor.
 
-    To write your own, make a frozen dataclass of it and define `ambient_dim`,
-    `project`, `compute_squared_distance`, `draw` and `chart`, with the roots and norms of
-    `keras_moduli.numerics`; distances, sampling, ordering, equality and saving follow:
-
-    >>> import dataclasses, keras, keras_moduli as km
-    >>> @keras.saving.register_keras_serializable("docs")
-    ... @dataclasses.dataclass(frozen=True)
-    ... class Line(km.manifolds.Manifold):
-    ...     length: float = 1.0
-    ...     ambient_dim = 1
-    ...     def project(self, points):
-    ...         return keras.ops.clip(points, 0.0, self.length)
-    ...     def compute_squared_distance(self, x, y):
-    ...         return keras.ops.square(x - y)[..., 0]
-    ...     def draw(self, n, rng):
-    ...         return rng.uniform(0.0, self.length, (n, 1))
-    ...     def chart(self, points):
-    ...         return points
-    >>> Line().sample(5).shape
-    (5, 1)
-
     Attributes:
         ambient_dim: Number of coordinates of a point.
         learnable: Whether distances have gradients with respect to the points.
+
+    Examples:
+        To write your own, make a frozen dataclass of it and define `ambient_dim`,
+        `project`, `compute_squared_distance`, `draw` and `chart`, with the roots and
+        norms of `keras_moduli.numerics`; distances, sampling, ordering, equality and
+        saving follow:
+
+        >>> import dataclasses, keras, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Line(km.manifolds.Manifold):
+        ...     length: float = 1.0
+        ...     ambient_dim = 1
+        ...     def project(self, points):
+        ...         return keras.ops.clip(points, 0.0, self.length)
+        ...     def compute_squared_distance(self, x, y):
+        ...         return keras.ops.square(x - y)[..., 0]
+        ...     def draw(self, n, rng):
+        ...         return rng.uniform(0.0, self.length, (n, 1))
+        ...     def chart(self, points):
+        ...         return points
+        >>> Line().sample(5).shape
+        (5, 1)
     """
 
     learnable: ClassVar[bool] = True
@@ -221,10 +223,9 @@ def get(identifier: str | dict[str, Any] | Manifold) -> Manifold:
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown or stands for a manifold without defaults.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.manifolds.get("torus")
-    Torus(dim=2, period=10.0)
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.manifolds.get("torus")
+        Torus(dim=2, period=10.0)
     """
     return _registry.get(identifier)

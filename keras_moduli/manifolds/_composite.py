@@ -25,12 +25,11 @@ class Product(Manifold):
         factors: Manifolds or their names, at least one.
         weights: wₖ, one number above 0 for each factor; 1 by default.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> mixed = km.manifolds.Product(["sphere", km.manifolds.Torus()])
-    >>> mixed.ambient_dim
-    5
+    Examples:
+        >>> import keras_moduli as km
+        >>> mixed = km.manifolds.Product(["sphere", km.manifolds.Torus()])
+        >>> mixed.ambient_dim
+        5
     """
 
     factors: tuple[Manifold, ...]
@@ -104,12 +103,11 @@ class FiniteMetric(Manifold):
             finite, 0 on the diagonal, above 0 off it, within the triangle inequality.
             Samples are elements without repetition while they last.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> triangle = km.manifolds.FiniteMetric([[0, 1, 2], [1, 0, 1], [2, 1, 0]])
-    >>> float(triangle.distance([0], [2]))
-    2.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> triangle = km.manifolds.FiniteMetric([[0, 1, 2], [1, 0, 1], [2, 1, 0]])
+        >>> float(triangle.distance([0], [2]))
+        2.0
     """
 
     learnable: ClassVar[bool] = False
@@ -131,12 +129,12 @@ class FiniteMetric(Manifold):
             ImportError: If SciPy is not installed.
             ValueError: If the graph is not connected.
 
-        Example:
-
-        >>> import keras_moduli as km
-        >>> path = km.manifolds.FiniteMetric.from_graph([[0, 1, 0], [0, 0, 1], [0] * 3])
-        >>> path.distances[0]
-        (0.0, 1.0, 2.0)
+        Examples:
+            >>> import keras_moduli as km
+            >>> graph = [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
+            >>> path = km.manifolds.FiniteMetric.from_graph(graph)
+            >>> path.distances[0]
+            (0.0, 1.0, 2.0)
         """
         try:
             from scipy.sparse.csgraph import shortest_path

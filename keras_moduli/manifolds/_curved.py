@@ -24,11 +24,10 @@ class Sphere(Manifold):
         dim: n, at least 1.
         radius: R, above 0; the default is that of Mackey et al. Samples are uniform.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> float(km.manifolds.Sphere(radius=2.0).distance([0.0, 0, 1], [0.0, 0, -1]))
-    6.28...
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.manifolds.Sphere(radius=2.0).distance([0.0, 0, 1], [0.0, 0, -1]))
+        6.28...
     """
 
     dim: int = 2
@@ -72,12 +71,11 @@ class ProjectiveSpace(Manifold):
         dim: n, at least 1.
         radius: R, above 0. Samples are uniform.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> plane = km.manifolds.ProjectiveSpace(dim=2, radius=5.0)
-    >>> float(plane.distance([0.0, 0, 1], [0.0, 0, -1]))  # the same line
-    0.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> plane = km.manifolds.ProjectiveSpace(dim=2, radius=5.0)
+        >>> float(plane.distance([0.0, 0, 1], [0.0, 0, -1]))  # the same line
+        0.0
     """
 
     dim: int = 2
@@ -117,12 +115,11 @@ class SpecialOrthogonal3(Manifold):
     Args:
         scale: s, the distance of one radian, above 0. Samples are uniform.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> half_turn = [0.0, 0.0, 0.0, 1.0]
-    >>> float(km.manifolds.SpecialOrthogonal3().distance([1.0, 0, 0, 0], half_turn))
-    3.14...
+    Examples:
+        >>> import keras_moduli as km
+        >>> half_turn = [0.0, 0.0, 0.0, 1.0]
+        >>> float(km.manifolds.SpecialOrthogonal3().distance([1.0, 0, 0, 0], half_turn))
+        3.14...
     """
 
     scale: float = 1.0
@@ -161,11 +158,10 @@ class PoincareBall(Manifold):
         curvature: −c, below 0. Samples are at a normal distance from the origin in each
             coordinate, with standard deviation 1.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> float(km.manifolds.PoincareBall().distance([0.0, 0.0], [0.5, 0.0]))
-    1.09...
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.manifolds.PoincareBall().distance([0.0, 0.0], [0.5, 0.0]))
+        1.09...
     """
 
     dim: int = 2

@@ -22,11 +22,10 @@ class Euclidean(Manifold):
     Args:
         dim: Dimension, at least 1. Samples are standard normal in each coordinate.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> float(km.manifolds.Euclidean(2).distance([0.0, 0.0], [3.0, 4.0]))
-    5.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.manifolds.Euclidean(2).distance([0.0, 0.0], [3.0, 4.0]))
+        5.0
     """
 
     dim: int = 3
@@ -62,11 +61,10 @@ class Circle(Manifold):
         circumference: Length of the circle, above 0. The default, 10π, is the circle of
             radius 5 of Mackey et al. Samples are uniform.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> float(km.manifolds.Circle(circumference=10.0).distance([1.0], [9.0]))
-    2.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.manifolds.Circle(circumference=10.0).distance([1.0], [9.0]))
+        2.0
     """
 
     circumference: float = 10 * math.pi
@@ -101,11 +99,10 @@ class Torus(Manifold):
         period: Length of each axis, above 0: a number, or one for each axis. Samples
             are uniform. The default is that of Mackey et al.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> float(km.manifolds.Torus().distance([1.0, 0.0], [8.0, 4.0]))
-    5.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.manifolds.Torus().distance([1.0, 0.0], [8.0, 4.0]))
+        5.0
     """
 
     dim: int = 2
@@ -153,12 +150,11 @@ class KleinBottle(Manifold):
     Args:
         period: L, above 0. Samples are uniform. The default is that of Mackey et al.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> klein_bottle = km.manifolds.KleinBottle(period=10.0)
-    >>> float(klein_bottle.distance([0.0, 2.0], [10.0, 8.0]))  # the same point
-    0.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> klein_bottle = km.manifolds.KleinBottle(period=10.0)
+        >>> float(klein_bottle.distance([0.0, 2.0], [10.0, 8.0]))  # the same point
+        0.0
     """
 
     period: float = 10.0
@@ -203,12 +199,11 @@ class MobiusStrip(Manifold):
         period: L, the length of the strip, above 0.
         width: W, above 0. Samples are uniform; `project` clips y to the strip.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> strip = km.manifolds.MobiusStrip(period=10.0, width=5.0)
-    >>> float(strip.distance([0.0, 2.0], [10.0, -2.0]))  # the same point
-    0.0
+    Examples:
+        >>> import keras_moduli as km
+        >>> strip = km.manifolds.MobiusStrip(period=10.0, width=5.0)
+        >>> float(strip.distance([0.0, 2.0], [10.0, -2.0]))  # the same point
+        0.0
     """
 
     period: float = 10.0

@@ -113,28 +113,27 @@ class MagnitudePruning(FitCallback):
             training starts, if the model is not compiled, a selection matches nothing or
             overlaps with another, or blocks do not divide a kernel.
 
-    Example:
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> model = keras.Sequential([keras.layers.SimpleRNN(16), keras.layers.Dense(1)])
+        >>> model.compile("adam", "mse")
+        >>> x, y = np.ones((8, 5, 2), "float32"), np.ones((8, 1), "float32")
+        >>> pruning = km.MagnitudePruning(0.9)
+        >>> history = model.fit(x, y, epochs=4, callbacks=[pruning], verbose=0)
+        >>> km.sparsity(model).total.zeros  # round(0.9 · 304)
+        274
 
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> model = keras.Sequential([keras.layers.SimpleRNN(16), keras.layers.Dense(1)])
-    >>> model.compile("adam", "mse")
-    >>> x, y = np.ones((8, 5, 2), "float32"), np.ones((8, 1), "float32")
-    >>> pruning = km.MagnitudePruning(0.9)
-    >>> history = model.fit(x, y, epochs=4, callbacks=[pruning], verbose=0)
-    >>> km.sparsity(model).total.zeros  # round(0.9 · 304)
-    274
+        In a custom training loop, `attach` before the step is compiled, `update` before
+        each step, and `release` at the end:
 
-    In a custom training loop, `attach` before the step is compiled, `update` before each
-    step, and `release` at the end:
-
-    >>> pruning = km.MagnitudePruning(0.95, unit="step", end=100)
-    >>> pruning.attach(model)
-    >>> for step in range(120):
-    ...     changed = pruning.update(step)
-    ...     loss = model.train_on_batch(x, y)
-    >>> pruning.release()
-    >>> km.sparsity(model).total.zeros
-    289
+        >>> pruning = km.MagnitudePruning(0.95, unit="step", end=100)
+        >>> pruning.attach(model)
+        >>> for step in range(120):
+        ...     changed = pruning.update(step)
+        ...     loss = model.train_on_batch(x, y)
+        >>> pruning.release()
+        >>> km.sparsity(model).total.zeros
+        289
 
     Source: Zhu and Gupta, "To prune, or not to prune", 2017; the global ranking and the
     linear schedule from Mackey et al., 2024.

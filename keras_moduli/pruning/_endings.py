@@ -5,10 +5,16 @@ import warnings
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from keras_moduli import _keras_private
 from keras_moduli.pruning._masks import MaskState
 from keras_moduli.pruning._run import Run
+from keras_moduli.pruning._selection import shorten_path
+from keras_moduli.regularizers import find_regularizer
+
+_DEAD, _HALF = 0.01, 0.5  # fractions that are kept
+_MOST = 2**24  # neurons squared, up to which costs are computed once more
 
 
 class Best(NamedTuple):
@@ -71,6 +77,8 @@ def warn(run: Run, bests: list[Best]) -> None:
         _describe_strays(run, masks),
         _describe_restored(run, masks),
         _describe_saved(run, bests),
+        _describe_dead(run, masks),
+        _describe_chance(run, masks),
     ):
         if message:
             warnings.warn(message, stacklevel=4)
@@ -126,6 +134,61 @@ def _describe_saved(run: Run, bests: list[Best]) -> str:
         f"{[best.callback.filepath for best in early]}, is from before the final "
         f"sparsity was reached. {early[0].advice}"
     )
+
+
+def _describe_dead(run: Run, masks: MaskState) -> str:
+    """Describes weights of which next to nothing is left where others keep half."""
+    if run.rule is None or not masks.is_final:
+        return ""
+    kept = [float(mask.mean()) for mask in masks.numpy()]
+    dead = [
+        shorten_path(variable.path, run.model)
+        for variable, share in zip(masks.variables, kept, strict=True)
+        if share < _DEAD
+    ]
+    if not dead or max(kept) < _HALF:
+        return ""
+    return (
+        f"{dead} lost more than {1 - _DEAD:.0%} of their weights, and others keep half: "
+        "their weights are smaller, or their penalty is stronger. For the same share of "
+        "each pass `scope='layer'`, or `'erk'`, or sparsities by name, as in "
+        "`select={'recurrent_kernel': 0.95, 'dense': 0.5}`."
+    )
+
+
+def _describe_chance(run: Run, masks: MaskState) -> str:
+    """Describes masks that do not follow the geometry by which their weights paid."""
+    if run.rule is None or not masks.is_final:
+        return ""
+    wide = [
+        shorten_path(variable.path, run.model)
+        for variable, mask in zip(masks.variables, masks.numpy(), strict=True)
+        if _is_chance(variable, mask)
+    ]
+    if not wide:
+        return ""
+    return (
+        f"What is left of {wide} costs by distance what any weights would: the penalty "
+        "was too weak, or training too short, for the mask to follow the geometry. Raise "
+        "`strength` (`km.suggest_strength(model, x, y)`), try the inhibitor "
+        "'diffusion', or end pruning later; `km.plot.distances(model)` shows it."
+    )
+
+
+def _is_chance(variable: Any, mask: Any) -> bool:
+    """Whether the costs of what is kept are, within a tenth of their spread, any."""
+    regularizer = find_regularizer(variable)
+    if regularizer is None or variable.shape[0] ** 2 > _MOST or not mask.any():
+        return False
+    cost = regularizer.cost
+    if not cost.strength or cost.permute_seed is not None or mask.mean() > _HALF:
+        return False
+    shape = tuple(variable.shape)
+    costs = regularizer.spread(regularizer.coefficients(shape), shape)
+    spread = float(costs.std())
+    # What is flat has no distances to follow.
+    is_flat = spread <= 1e-6 * float(np.abs(costs).max())
+    return not is_flat and float(costs.mean() - costs[mask].mean()) < 0.1 * spread
 
 
 def _describe_zeros(masks: MaskState) -> str:

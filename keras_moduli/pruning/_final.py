@@ -23,17 +23,16 @@ class AtFinalSparsity(keras.callbacks.Callback):
     Raises:
         TypeError: If it is not a callback of Keras.
 
-    Example:
-
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    >>> model.compile("adam", "mse")
-    >>> x, y = np.ones((8, 4)), np.ones((8, 3))
-    >>> stopping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
-    >>> callbacks = [km.MagnitudePruning(0.5), km.AtFinalSparsity(stopping)]
-    >>> history = model.fit(x, y, epochs=8, callbacks=callbacks, verbose=0)
-    >>> stopping.best_epoch >= 6, km.sparsity(model).total.zeros
-    (True, 6)
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> model.compile("adam", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones((8, 3))
+        >>> stopping = keras.callbacks.EarlyStopping("loss", restore_best_weights=True)
+        >>> callbacks = [km.MagnitudePruning(0.5), km.AtFinalSparsity(stopping)]
+        >>> history = model.fit(x, y, epochs=8, callbacks=callbacks, verbose=0)
+        >>> stopping.best_epoch >= 6, km.sparsity(model).total.zeros
+        (True, 6)
     """
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:

@@ -24,17 +24,16 @@ class KeepZeros(FitCallback):
         ValueError: When training starts, if the model is not compiled, or a selection
             matches nothing.
 
-    Example:
-
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    >>> model.set_weights([np.eye(4, 3), np.zeros(3)])
-    >>> model.compile("adam", "mse")
-    >>> x, y = np.ones((8, 4)), np.ones((8, 3))
-    >>> keep = km.KeepZeros(zeros="all")
-    >>> history = model.fit(x, y, callbacks=[keep], verbose=0)
-    >>> km.sparsity(model).total.zeros
-    9
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> model.set_weights([np.eye(4, 3), np.zeros(3)])
+        >>> model.compile("adam", "mse")
+        >>> x, y = np.ones((8, 4)), np.ones((8, 3))
+        >>> keep = km.KeepZeros(zeros="all")
+        >>> history = model.fit(x, y, callbacks=[keep], verbose=0)
+        >>> km.sparsity(model).total.zeros
+        9
     """
 
     def __init__(self, select: Select = None, *, zeros: str | None = None) -> None:

@@ -59,14 +59,13 @@ def lottery_ticket(
         TypeError: If `model` is not a Keras model.
         ValueError: If it has no zeros, or no `get_config`, or `rewind` other shapes.
 
-    Example:
-
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    >>> model.set_weights([np.where(np.eye(4, 3), 1, -0.0), np.zeros(3)])
-    >>> ticket = km.lottery_ticket(model, seed=1)
-    >>> km.sparsity(ticket).total.zeros
-    9
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> model.set_weights([np.where(np.eye(4, 3), 1, -0.0), np.zeros(3)])
+        >>> ticket = km.lottery_ticket(model, seed=1)
+        >>> km.sparsity(ticket).total.zeros
+        9
 
     Source: Frankle and Carbin, "The lottery ticket hypothesis", 2019.
     """

@@ -45,15 +45,14 @@ class Timeline(Configuration):
         TypeError: If an argument is of the wrong type.
         ValueError: If an argument is out of range, or `end` is before `begin`.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> timeline = km.pruning.Timeline("linear", begin=2, frequency=3).settle(16)
-    >>> timeline.end
-    12
-    >>> timeline.at(1)
-    >>> timeline.at(9)
-    Update(position=8, progress=0.6, fraction=0.6)
+    Examples:
+        >>> import keras_moduli as km
+        >>> timeline = km.pruning.Timeline("linear", begin=2, frequency=3).settle(16)
+        >>> timeline.end
+        12
+        >>> timeline.at(1)
+        >>> timeline.at(9)
+        Update(position=8, progress=0.6, fraction=0.6)
     """
 
     schedule: Any = "cubic"

@@ -66,11 +66,10 @@ def get(identifier: str | dict[str, Any] | Regrowth) -> Regrowth:
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.pruning.regrowth.get("rigl")
-    RigL(fraction=0.3)
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.regrowth.get("rigl")
+        RigL(fraction=0.3)
     """
     return _registry.get(identifier)
 

@@ -136,11 +136,10 @@ def get(identifier: str | dict[str, Any] | Scope) -> Scope:
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.pruning.scopes.get("erk")
-    ErdosRenyiKernel()
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.scopes.get("erk")
+        ErdosRenyiKernel()
     """
     return _registry.get(identifier)
 

@@ -105,11 +105,10 @@ def get(identifier: str | dict[str, Any] | Callable[[Any], Any] | Score) -> Scor
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.pruning.scores.get("magnitude")
-    Magnitude()
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.scores.get("magnitude")
+        Magnitude()
     """
     return _registry.get(identifier)
 

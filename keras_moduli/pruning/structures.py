@@ -94,11 +94,10 @@ def get(identifier: Any) -> Structure:
         TypeError: If `identifier` is none of these.
         ValueError: If the name is unknown, or a number is out of range.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> km.pruning.structures.get((16, 64))
-    Blocks(shape=(16, 64), balanced=True, pad=False)
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.structures.get((16, 64))
+        Blocks(shape=(16, 64), balanced=True, pad=False)
     """
     return _registry.get(identifier)
 

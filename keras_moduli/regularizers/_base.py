@@ -107,13 +107,12 @@ def find_regularizer(variable: Any) -> DistancePenalty | None:
     Args:
         variable: A `keras.Variable`.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> layer = km.layers.ModuliSimpleRNN(8, manifold="sphere")
-    >>> layer.build((None, 5, 2))
-    >>> km.regularizers.find_regularizer(layer.cell.recurrent_kernel).cost.manifold
-    Sphere(dim=2, radius=5.0)
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(8, manifold="sphere")
+        >>> layer.build((None, 5, 2))
+        >>> km.regularizers.find_regularizer(layer.cell.recurrent_kernel).cost.manifold
+        Sphere(dim=2, radius=5.0)
     """
     regularizer = getattr(variable, "regularizer", None)
     return regularizer if isinstance(regularizer, DistancePenalty) else None

@@ -44,18 +44,17 @@ class BlockPenalty(DistancePenalty):
         ValueError: If the dense kernel does not fit the arguments of the regularizer, or
             these want more than blocks.
 
-    Example:
-
-    >>> import keras_moduli as km, numpy as np
-    >>> blocks = km.sparse.BlockLayout.of(np.eye(16, dtype=bool), (4, 4))
-    >>> layer = km.layers.SparseDense(
-    ...     16,
-    ...     connectivity=km.connectivity.FromMask(blocks),
-    ...     kernel_regularizer=km.ModuliRegularizer("torus"),
-    ... )
-    >>> layer.build((None, 16))
-    >>> layer.kernel.regularizer.coefficients(layer.kernel.shape).shape
-    (4, 4, 4)
+    Examples:
+        >>> import keras_moduli as km, numpy as np
+        >>> blocks = km.sparse.BlockLayout.of(np.eye(16, dtype=bool), (4, 4))
+        >>> layer = km.layers.SparseDense(
+        ...     16,
+        ...     connectivity=km.connectivity.FromMask(blocks),
+        ...     kernel_regularizer=km.ModuliRegularizer("torus"),
+        ... )
+        >>> layer.build((None, 16))
+        >>> layer.kernel.regularizer.coefficients(layer.kernel.shape).shape
+        (4, 4, 4)
     """
 
     def __init__(self, regularizer: ModuliRegularizer, kernel: BlockKernel) -> None:

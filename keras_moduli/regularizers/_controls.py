@@ -27,11 +27,10 @@ def matched_l1(
         TypeError: If `regularizer` is not a `ModuliRegularizer`.
         ValueError: If its power is above 2, which no regularizer of Keras has.
 
-    Example:
-
-    >>> import keras_moduli as km
-    >>> float(km.matched_l1(km.ModuliRegularizer(inhibitor="constant"), 64).l1)
-    0.001...
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.matched_l1(km.ModuliRegularizer(inhibitor="constant"), 64).l1)
+        0.001...
     """
     if not isinstance(regularizer, DistancePenalty):
         raise TypeError(

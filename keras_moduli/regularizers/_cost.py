@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from keras_moduli import _backend, _checks, inhibitors, manifolds
+from keras_moduli import _backend, _checks, inhibitors, manifolds, penalties
 from keras_moduli._registry import Configuration
 
 NATURAL_DENSITY = 0.1
@@ -42,6 +42,7 @@ class Cost(Configuration):
     dispersion: float = 0.0
 
     repulsion = 0.0  # dispersion · f(r); no field
+    farthest = 0.0  # log(L² + ε), of which L = 10 r is as far as any pair should be
 
     def __post_init__(self) -> None:
         optional = _checks.optional
@@ -59,7 +60,12 @@ class Cost(Configuration):
             dispersion=_checks.real("dispersion", self.dispersion, minimum=0.0),
         )
         # Here, where numbers have values: inside of a compiled step they have none.
-        self._set(repulsion=self.dispersion and self.dispersion * self._natural_cost())
+        if self.dispersion:
+            reach = 10 * self.manifold.natural_length(NATURAL_DENSITY)
+            self._set(
+                repulsion=self.dispersion * self._natural_cost(),
+                farthest=math.log(reach**2 + penalties.SOFTENING),
+            )
 
     def layout(self, shape: tuple[int, ...], *, square: bool) -> KernelLayout:
         """Returns how a kernel of this shape flattens to (inputs, gates, outputs).

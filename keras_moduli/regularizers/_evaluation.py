@@ -206,7 +206,10 @@ def _sum_strengths(
 def _disperse(
     cost: Cost, points: Tensor, strengths: Tensor, squares: Tensor | None = None
 ) -> Tensor:
-    """Returns D, the mean of −log(d² + ε) over all pairs of connected neurons."""
+    """Returns D, the mean of log((L² + ε)/(d² + ε)) over pairs of connected neurons.
+
+    L moves no neuron: it keeps the loss of what lies within L of each other above 0.
+    """
     x = ops.cast(points, strengths.dtype)
     counts = penalties.connectedness(strengths)
 
@@ -220,4 +223,4 @@ def _disperse(
         total = sum_rows(repel_rows, [counts], [x], x)
     else:
         total = repel_rows(counts, x, x)
-    return total / ops.maximum(ops.square(ops.sum(counts)), 1e-12)
+    return cost.farthest + total / ops.maximum(ops.square(ops.sum(counts)), 1e-12)

@@ -80,12 +80,10 @@ class ModuliRegularizer(DistancePenalty):
         ValueError: If an argument is out of range; when called, if the shape of the
             kernel leaves open which axis is which.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> layer = keras.layers.SimpleRNN(
-    ...     64, recurrent_regularizer=km.ModuliRegularizer("torus", "dog", strength=1e-3)
-    ... )
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> regularizer = km.ModuliRegularizer("torus", "dog", strength=1e-3)
+        >>> layer = keras.layers.SimpleRNN(64, recurrent_regularizer=regularizer)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks
-from keras_moduli._table import draw_table
+from keras_moduli._table import Printable, Table
 from keras_moduli.connectivity import find_kernel
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.report._labels import label_variables
@@ -67,8 +67,8 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True)
-class GeometryReport:
+@dataclass(frozen=True, repr=False)
+class GeometryReport(Printable):
     """The geometry of a model, matrix by matrix. Prints as a table.
 
     Attributes:
@@ -81,7 +81,8 @@ class GeometryReport:
         """The rows as dictionaries of plain values."""
         return [row.to_dict() for row in self.rows]
 
-    def __str__(self) -> str:
+    def to_table(self) -> Table:
+        """Returns what is printed."""
         headings = ["matrix", "manifold", "positions", "spread", "flat", "verdict"]
         cells = [
             [
@@ -95,10 +96,7 @@ class GeometryReport:
             for row in self.rows
         ]
         advice = {f"{row.verdict}: {row.advice}" for row in self.rows if row.advice}
-        return draw_table(headings, cells, notes=sorted(advice))
-
-    def __repr__(self) -> str:
-        return str(self)
+        return Table(headings, cells, tuple(sorted(advice)))
 
 
 def geometry(model: keras.Model) -> GeometryReport:
@@ -114,12 +112,11 @@ def geometry(model: keras.Model) -> GeometryReport:
         TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, or no weight of it has a geometry.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliSimpleRNN(32)])
-    >>> km.geometry(model).rows[0].verdict
-    'fine'
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliSimpleRNN(32)])
+        >>> km.geometry(model).rows[0].verdict
+        'fine'
     """
     _checks.built_model(model)
     chosen = [v for v in model.trainable_variables if find_regularizer(v) is not None]

@@ -1,7 +1,6 @@
 """What is left of a model: a table of its zeros, to print and to compute with."""
 
 import math
-import textwrap
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli._table import draw_table
+from keras_moduli._table import Printable, Table
 from keras_moduli.connectivity import find_kernel, get_dense_shape
 from keras_moduli.pruning import Skipped, list_skipped, prunable_variables
 from keras_moduli.pruning._selection import Select
@@ -63,8 +62,8 @@ class SparsityRow:
         return asdict(self) | {name: getattr(self, name) for name in fractions}
 
 
-@dataclass(frozen=True)
-class SparsityReport:
+@dataclass(frozen=True, repr=False)
+class SparsityReport(Printable):
     """The sparsity of a model, matrix by matrix. Prints as a table.
 
     Attributes:
@@ -98,7 +97,8 @@ class SparsityReport:
         """The rows as dictionaries of plain values, for `csv`, `json` or pandas."""
         return [row.to_dict() for row in self.rows]
 
-    def __str__(self) -> str:
+    def to_table(self) -> Table:
+        """Returns what is printed."""
         has_distance = any(row.distance is not None for row in self.rows)
         has_blocks = self._has_blocks()
         headings = ["matrix", "shape", "weights", "zeros", "sparsity"]
@@ -108,11 +108,9 @@ class SparsityReport:
             _format_cells(row, has_blocks)[: len(headings)]
             for row in (*self.rows, self.total)
         ]
-        return draw_table(
-            headings, cells, section_before_last=True, notes=self._explain_left_alone()
-        )
+        return Table(headings, cells, self._explain_left_alone(), has_total=True)
 
-    def _explain_left_alone(self) -> list[str]:
+    def _explain_left_alone(self) -> tuple[str, ...]:
         """One line for each reason, with how many weights it covers and which."""
         lines = []
         for reason in sorted({row.reason for row in self.skipped}):
@@ -120,12 +118,8 @@ class SparsityReport:
             size = sum(math.prod(row.shape) for row in alike)
             names = ", ".join(row.label for row in alike[:4])
             more = f" and {len(alike) - 4} more" * (len(alike) > 4)
-            line = f"left alone, {reason}: {size:,} weights ({names}{more})"
-            lines += textwrap.wrap(line, 100, subsequent_indent="    ")
-        return lines
-
-    def __repr__(self) -> str:
-        return str(self)
+            lines.append(f"left alone, {reason}: {size:,} weights ({names}{more})")
+        return tuple(lines)
 
 
 def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
@@ -143,12 +137,11 @@ def sparsity(model: keras.Model, *, select: Select = None) -> SparsityReport:
         TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, or nothing is selected.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    >>> km.sparsity(model).total.size
-    8
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> km.sparsity(model).total.size
+        8
     """
     variables = prunable_variables(model, select)
     labels = dict(

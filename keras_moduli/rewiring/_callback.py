@@ -74,26 +74,26 @@ class Rewire(keras.callbacks.Callback):
             when blocks move, if the optimizer keeps no moments of each weight, as
             Adafactor.
 
-    Example:
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> rule = km.connectivity.Local("circle", density=1 / 4, block=(4, 4))
+        >>> layer = km.layers.SparseSimpleRNN(64, connectivity=rule)
+        >>> model = keras.Sequential([keras.Input((5, 2)), layer, keras.layers.Dense(1)])
+        >>> model.compile("adam", "mse")
+        >>> x, y = np.ones((32, 5, 2), "float32"), np.ones((32, 1), "float32")
+        >>> rewire = km.Rewire(0.25, frequency=2, grow="near")
+        >>> history = model.fit(x, y, 8, epochs=2, callbacks=[rewire], verbose=0)
+        >>> history.history["moved"]  # one of 4 blocks of 16 columns, at steps 2, 4, 6
+        [16, 32]
 
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> rule = km.connectivity.Local("circle", density=1 / 4, block=(4, 4))
-    >>> layer = km.layers.SparseSimpleRNN(64, connectivity=rule)
-    >>> model = keras.Sequential([keras.Input((5, 2)), layer, keras.layers.Dense(1)])
-    >>> model.compile("adam", "mse")
-    >>> x, y = np.ones((32, 5, 2), "float32"), np.ones((32, 1), "float32")
-    >>> rewire = km.Rewire(0.25, frequency=2, grow="near")
-    >>> history = model.fit(x, y, batch_size=8, epochs=2, callbacks=[rewire], verbose=0)
-    >>> history.history["moved"]  # one of the 4 blocks of 16 columns, at steps 2, 4, 6
-    [16, 32]
+        In a custom training loop, `attach` before the first step and `update` before
+        each:
 
-    In a custom training loop, `attach` before the first step and `update` before each:
-
-    >>> rewire = km.Rewire(0.25, frequency=5, grow="gradient", data=(x, y))
-    >>> rewire.attach(model)
-    >>> for step in range(12):
-    ...     moved = rewire.update(step)
-    ...     loss = model.train_on_batch(x, y)
+        >>> rewire = km.Rewire(0.25, frequency=5, grow="gradient", data=(x, y))
+        >>> rewire.attach(model)
+        >>> for step in range(12):
+        ...     moved = rewire.update(step)
+        ...     loss = model.train_on_batch(x, y)
 
     Source: Evci et al., "Rigging the lottery", 2020; Mocanu et al., "Scalable training of
     artificial neural networks with adaptive sparse connectivity inspired by network

@@ -54,15 +54,14 @@ def sparsify(
         ValueError: If the model is not built, a layer cannot be made anew, the plan is
             not one of this model, or outputs differ by more than the tolerance.
 
-    Example:
-
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(512)])
-    >>> kernel = model.layers[0].cell.recurrent_kernel
-    >>> _ = kernel.assign(np.kron(np.eye(16), np.ones((32, 32)) / 32))
-    >>> fast = km.sparsify(model)
-    >>> fast.count_params() < model.count_params() / 10
-    True
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(512)])
+        >>> kernel = model.layers[0].cell.recurrent_kernel
+        >>> _ = kernel.assign(np.kron(np.eye(16), np.ones((32, 32)) / 32))
+        >>> fast = km.sparsify(model)
+        >>> fast.count_params() < model.count_params() / 10
+        True
     """
     settings = {"block": block, "batch_size": batch_size, "exclude": exclude}
     return _execute(model, _choose_plan(model, plan, tolerance, **settings))

@@ -76,17 +76,16 @@ def densify(layer: Layer, *, limit: int | None = MOST_WEIGHTS) -> Layer:
         ValueError: If it is not built, a dense kernel would be too large, or a layer is
             of another class, whose dense form is not known.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> near = km.connectivity.Local("torus", density=1 / 4, block=(8, 8))
-    >>> layers = [km.layers.SparseGRU(64, connectivity=near), keras.layers.Dense(1)]
-    >>> dense = km.densify(keras.Sequential([keras.Input((10, 2)), *layers]))
-    >>> gru = dense.layers[0]
-    >>> type(gru).__name__, tuple(gru.cell.recurrent_kernel.shape)
-    ('GRU', (64, 192))
-    >>> round(km.sparsity(dense, select="recurrent").total.sparsity, 2)
-    0.75
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> near = km.connectivity.Local("torus", density=1 / 4, block=(8, 8))
+        >>> layers = [km.layers.SparseGRU(64, connectivity=near), keras.layers.Dense(1)]
+        >>> dense = km.densify(keras.Sequential([keras.Input((10, 2)), *layers]))
+        >>> gru = dense.layers[0]
+        >>> type(gru).__name__, tuple(gru.cell.recurrent_kernel.shape)
+        ('GRU', (64, 192))
+        >>> round(km.sparsity(dense, select="recurrent").total.sparsity, 2)
+        0.75
     """
     _check(layer, limit)
     inside = Rebuild(_make_dense)

@@ -114,13 +114,13 @@ class BlockSparseEinsumDense(keras.layers.Layer):
     Raises:
         ValueError: If the equation is not a product of matrices.
 
-    Example:
-
-    >>> import numpy as np, keras_moduli as km
-    >>> layout = km.sparse.BlockLayout(64, 32, (16, 16), ((0,), (3,)))
-    >>> layer = km.sparse.BlockSparseEinsumDense("abc,cde->abde", (None, 4, 8), layout)
-    >>> tuple(layer(np.ones((5, 6, 64))).shape)
-    (5, 6, 4, 8)
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> layout = km.sparse.BlockLayout(64, 32, (16, 16), ((0,), (3,)))
+        >>> shape = (None, 4, 8)
+        >>> layer = km.sparse.BlockSparseEinsumDense("abc,cde->abde", shape, layout)
+        >>> tuple(layer(np.ones((5, 6, 64))).shape)
+        (5, 6, 4, 8)
     """
 
     def __init__(

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from keras_moduli import _checks
+from keras_moduli._table import Printable, Table
 from keras_moduli.connectivity._layout import BlockLayout
 from keras_moduli.sparse._orders import AS_IT_IS
-from keras_moduli.sparse._report import format_rows
+from keras_moduli.sparse._report import make_table
 
 _BY_HAND = "left dense by hand"
 
@@ -104,7 +105,7 @@ class PlanRow:
 
 
 @dataclass(frozen=True, repr=False)
-class SparsePlan:
+class SparsePlan(Printable):
     """What `sparsify` does to a model, kernel by kernel. Prints as a table.
 
     `keras_moduli.sparse.plan` makes it, and `sparsify(model, plan)` executes its rows,
@@ -115,15 +116,14 @@ class SparsePlan:
         batch_size: Number of sequences at once that the choices are made for.
         tolerance: As in `sparsify`.
 
-    Example:
-
-    >>> import dataclasses, keras, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((5, 8)), keras.layers.SimpleRNN(16)])
-    >>> plan = km.sparse.plan(model, block=(8, 8))
-    >>> plan.rows[0].name, plan.rows[0].block
-    ('recurrent_kernel', (8, 8))
-    >>> rows = [plan.rows[0], dataclasses.replace(plan.rows[1], block=None)]
-    >>> fast = km.sparsify(model, dataclasses.replace(plan, rows=rows))
+    Examples:
+        >>> import dataclasses, keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 8)), keras.layers.SimpleRNN(16)])
+        >>> plan = km.sparse.plan(model, block=(8, 8))
+        >>> plan.rows[0].name, plan.rows[0].block
+        ('recurrent_kernel', (8, 8))
+        >>> rows = [plan.rows[0], dataclasses.replace(plan.rows[1], block=None)]
+        >>> fast = km.sparsify(model, dataclasses.replace(plan, rows=rows))
     """
 
     rows: tuple[PlanRow, ...]
@@ -142,11 +142,9 @@ class SparsePlan:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def __str__(self) -> str:
-        return format_rows(self.rows)
-
-    def __repr__(self) -> str:
-        return str(self)
+    def to_table(self) -> Table:
+        """Returns what is printed."""
+        return make_table(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the plan as a dictionary of plain values, which JSON can hold."""

@@ -46,12 +46,11 @@ def plan(
         ValueError: If the model is not built, or `exclude` names a layer that it does
             not have.
 
-    Example:
-
-    >>> import keras, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(16)])
-    >>> km.sparse.plan(model).rows[0].reason
-    'a kernel of 16 × 16 is too small to gain'
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), keras.layers.SimpleRNN(16)])
+        >>> km.sparse.plan(model).rows[0].reason
+        'a kernel of 16 × 16 is too small to gain'
     """
     tree = grow(_checks.built_model(model))
     batch_size = _checks.integer("batch_size", batch_size, minimum=1)

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_moduli._table import draw_table
+from keras_moduli._table import Table
 
 _HEADINGS = ["layer", "weight", "kernel", "zeros", "blocks", "density", "order", "speed"]
 
 
-def format_rows(rows: Sequence[Any]) -> str:
+def make_table(rows: Sequence[Any]) -> Table:
     """Returns a table of plan rows, with why kernels stay dense below it."""
     reasons = [
         f"{row.layer} {row.name} stays dense: {row.reason}" for row in rows if row.reason
     ]
-    return draw_table(_HEADINGS, [_format_cells(row) for row in rows], notes=reasons)
+    return Table(_HEADINGS, [_format_cells(row) for row in rows], tuple(reasons))
 
 
 def _format_cells(row: Any) -> list[str]:

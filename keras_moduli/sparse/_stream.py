@@ -34,15 +34,14 @@ class Stream:
         ValueError: If it is not built, or something in it needs, or may need, more than
             one time step; the message names it and says why.
 
-    Example:
-
-    >>> import keras, numpy as np, keras_moduli as km
-    >>> model = keras.Sequential([keras.Input((None, 2)), keras.layers.GRU(8)])
-    >>> stream = km.sparse.Stream(model)
-    >>> x = np.ones((1, 3, 2), "float32")
-    >>> outputs = [stream.step(x[:, t]) for t in range(3)]
-    >>> bool(np.allclose(outputs[-1], model.predict(x, verbose=0), atol=1e-6))
-    True
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((None, 2)), keras.layers.GRU(8)])
+        >>> stream = km.sparse.Stream(model)
+        >>> x = np.ones((1, 3, 2), "float32")
+        >>> outputs = [stream.step(x[:, t]) for t in range(3)]
+        >>> bool(np.allclose(outputs[-1], model.predict(x, verbose=0), atol=1e-6))
+        True
     """
 
     def __init__(self, model: keras.Model, batch_size: int = 1) -> None:

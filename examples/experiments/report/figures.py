@@ -21,9 +21,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import LogFormatter
 
+from keras_moduli.plot import _style
+
 from ..declarations import RESULTS
 from ..records import Row, find_target_epoch, read
 from .rows import find_varied, group_by_setting, group_rows, read_options
+from .summary import pool_all
 from .words import describe
 
 Settings = dict[str, list[Row]]
@@ -56,6 +59,26 @@ def draw(name: str, path: pathlib.Path) -> None:
     picture.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
     picture.savefig(path, dpi=110)
     plt.close(picture)
+
+
+def draw_forest(path: pathlib.Path) -> None:
+    """Draws what geometry changes against its controls, a line for each task and mask."""
+    lines = pool_all()
+    places = np.arange(len(lines))
+    with _style.drawing(size=(7.0, 0.21 * len(lines) + 0.9)) as axis:
+        for place, line in zip(places, lines, strict=True):
+            mean, low, high = line.estimate_change()
+            is_sure = low > 0 or high < 0
+            color = _style.ACCENT if is_sure else _style.SECOND
+            axis.plot([low, high], [place, place], color=color, linewidth=1.6)
+            axis.plot([mean], [place], "o", color=color, markersize=4)
+        axis.axvline(0, color=_style.INK, linewidth=0.8)
+        axis.set_yticks(places, [line.name for line in lines], fontsize=7)
+        axis.set(xlabel="change of the error by geometry, % of that of its controls")
+        axis.margins(y=0.01)
+        axis.invert_yaxis()
+        axis.figure.savefig(path, metadata={"Date": None})
+    plt.close(axis.figure)
 
 
 def scale_logarithmically(axis: Any) -> None:

@@ -41,16 +41,18 @@ TABLES = (
 )
 HEAD = [
     "task and mask",
-    "seeds",
+    "% geometry to controls",
+    "% geometry to no penalty",
+    "% controls to no penalty",
+    "all alike, p",
     "dense",
     "no penalty",
     "controls",
     "geometry",
-    "% controls to no penalty",
-    "% geometry to no penalty",
-    "% geometry to controls",
-    "all alike, p",
+    "seeds",
 ]
+# Where one line is to stand for a task: the mask that most tasks have.
+_COMMON, _OTHERS = "95% zeros", ("blocks", "learned", "own manifold", "together")
 
 
 def pool_seeds(rows: list[Row], *controls: str) -> Seeds:
@@ -89,13 +91,20 @@ class Line:
         errors = [self.dense, self.none, self.controls, self.geometry]
         return [
             self.name,
-            str(len(self.geometry)),
-            *(write_mean(seeds) if seeds else "" for seeds in errors),
-            write_ratio(self.controls, self.none),
-            write_ratio(self.geometry, self.none),
             write_ratio(self.geometry, self.controls),
+            write_ratio(self.geometry, self.none),
+            write_ratio(self.controls, self.none),
             self.alike,
+            *(write_mean(seeds) if seeds else "" for seeds in errors),
+            str(len(self.geometry)),
         ]
+
+    def estimate_change(self) -> tuple[float, float, float]:
+        """Estimates geometry to controls: the mean change in percent and its interval."""
+        logs = np.array(compute_log_ratios(self.geometry, self.controls))
+        low, high = estimate_interval(logs)
+        mean, low, high = (100 * float(np.expm1(log)) for log in (logs.mean(), low, high))
+        return mean, low, high
 
     def judge(self) -> tuple[bool, bool]:
         """Judges whether geometry is ahead of its controls, and whether beyond doubt."""
@@ -132,9 +141,36 @@ def spell_task(name: str) -> str:
     return re.sub(r"(?<=[a-z])([A-Z])", r" \1", name).capitalize()
 
 
+def pool_all(results: pathlib.Path = RESULTS) -> list[Line]:
+    """Pools the lines of all tables."""
+    return [one for table in TABLES for one in pool_lines(table, results)]
+
+
+def choose_common(lines: list[Line]) -> list[Line]:
+    """Chooses one line for each task: of the mask that most tasks have, or the last."""
+    tasks: dict[str, list[Line]] = {}
+    for line in lines:
+        tasks.setdefault(line.name.split(",")[0], []).append(line)
+    return [next(filter(_is_common, of_task), of_task[-1]) for of_task in tasks.values()]
+
+
+def _is_common(line: Line) -> bool:
+    is_other = any(word in line.name for word in _OTHERS)
+    return _COMMON in line.name and not is_other
+
+
+def summarize_briefly(results: pathlib.Path = RESULTS) -> str:
+    """Writes one line for each task, as Markdown: what to conclude comes first."""
+    columns = [0, 1, 2, 5, 6, 8]
+    cells = [line.write_cells() for line in choose_common(pool_all(results))]
+    return write_table(
+        [HEAD[k] for k in columns], [[row[k] for k in columns] for row in cells]
+    )
+
+
 def summarize(results: pathlib.Path = RESULTS) -> str:
     """Writes all lines, as Markdown, and a count of them."""
-    every = [one for table in TABLES for one in pool_lines(table, results)]
+    every = pool_all(results)
     table = write_table(HEAD, [one.write_cells() for one in every])
     return f"{table}\n\n{count_lines([one.judge() for one in every])}"
 
