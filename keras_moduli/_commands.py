@@ -93,7 +93,7 @@ def run_demo(options: Options) -> str:
     x = rng.uniform(size=(4096, 20, 2))
     x[..., 1] = x[..., 1].argsort(axis=1) < 2  # two numbers of twenty are marked
     y = (x[..., 0] * x[..., 1]).sum(axis=1)
-    regularizer = ModuliRegularizer("torus", "diffusion", strength=1e-5)
+    regularizer = ModuliRegularizer("torus", "diffusion", strength=5e-5)
     layer = keras.layers.SimpleRNN(64, recurrent_regularizer=regularizer)
     model = keras.Sequential([keras.Input((20, 2)), layer, keras.layers.Dense(1)])
     model.compile(keras.optimizers.Adam(3e-3), "mse")

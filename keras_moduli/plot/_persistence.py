@@ -15,6 +15,7 @@ Array = NDArray[Any]
 Axes = Any
 
 _MOST_POINTS = 256  # the time of voids grows with a high power of it
+_MOST_DISTANT = 2048  # among which those are sought
 _MOST_BARS = 20  # of each dimension
 _NAMES = ("pieces", "loops", "voids")
 
@@ -79,9 +80,7 @@ def _measure(states: Any, kernel: str | None) -> Array:
     if isinstance(states, keras.Layer):
         states = placement(states, kernel)
     if isinstance(states, Placement):
-        points = states.positions
-        if len(points) > _MOST_POINTS * 8:
-            points = points[:: -(-len(points) // (_MOST_POINTS * 8))]
+        points = _thin(states.positions)
         table = np.asarray(
             keras.ops.convert_to_numpy(states.manifold.pairwise(points.astype("float32")))
         )
@@ -92,12 +91,16 @@ def _measure(states: Any, kernel: str | None) -> Array:
             "`states` must be points of shape (n, d), at least two; flatten batches and "
             f"time. Received: states.shape={points.shape}"
         )
-    if len(points) > _MOST_POINTS * 8:
-        points = points[:: -(-len(points) // (_MOST_POINTS * 8))]
+    points = _thin(points)
     squares = (points**2).sum(axis=1)
     table = squares[:, None] + squares - 2 * points @ points.T
     np.fill_diagonal(table, 0.0)
     return np.sqrt(table.clip(min=0.0))
+
+
+def _thin(points: Array) -> Array:
+    """Returns every k-th point, so that all distances between them fit in memory."""
+    return points[:: -(-len(points) // _MOST_DISTANT)]
 
 
 def _spread_out(distances: Array) -> Array:

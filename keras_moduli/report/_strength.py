@@ -12,7 +12,7 @@ from keras_moduli.report._labels import label_variables
 
 
 def suggest_strength(
-    model: keras.Model, x: Any, y: Any, *, share: float = 3.0
+    model: keras.Model, x: Any, y: Any, *, share: float = 0.3
 ) -> dict[str, float]:
     """Returns the strengths at which the penalty is a share of the task's loss.
 
@@ -25,9 +25,9 @@ def suggest_strength(
         model: A built and compiled model with a geometry, of any strength above 0.
         x: A batch of inputs, as for `model.evaluate`.
         y: Its targets.
-        share: All penalties by distance relative to the loss of the batch without any.
-            Masks were as wide as chance below 1 and followed the geometry at 3; at 10
-            the task was not learned.
+        share: All penalties by distance relative to the loss of the batch without any,
+            which a model has before training. Raise it while masks are wide and the
+            error allows; what a constant output would take off that loss counts too.
 
     Returns:
         The strength of each weight, by the labels of `km.geometry`; of several weights
