@@ -17,23 +17,32 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 from harness import ROOT, Row, parser, run
+from pictures import NAMES, scale
 
 from examples.experiments.records import read
+from keras_moduli.plot import _style
 
 KINDS = ("L1", "fixed", "learned")
+LABELS = {
+    "L1": "L1",
+    "fixed": "by distance, fixed positions",
+    "learned": "by distance, learned positions",
+}
 
 
 def main() -> None:
     found = parser(__doc__, "penalty_memory")
     sizes = [2**power for power in range(8, 15)]
     found.add_argument("--units", type=int, nargs="+", default=sizes)
-    picture = ROOT / "docs" / "images" / "penalty_memory.png"
+    picture = ROOT / "docs" / "images" / "penalty_memory.svg"
     found.add_argument("--picture", type=pathlib.Path, default=picture)
+    found.add_argument("--draw", action="store_true", help="what is measured already")
     found.set_defaults(repeats=3)
     args = found.parse_args()
-    run(args, lambda: measure(args))
+    if not args.draw:
+        run(args, lambda: measure(args))
     if not args.in_process:
-        draw(args.output, args.picture)
+        draw(read(args.output), args.picture)
 
 
 def measure(args: Any) -> Iterator[Row]:
@@ -114,40 +123,39 @@ def gradient(penalty: Callable[[Any], Any], variables: list[Any]) -> Callable[[]
     return backward
 
 
-def draw(path: pathlib.Path, picture: pathlib.Path) -> None:
+def draw(rows: list[Row], picture: pathlib.Path) -> None:
     """Time and memory by the number of neurons."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = read(path)
     backends = list(dict.fromkeys(row["backend"] for row in rows))
-    size = (3.4 * len(backends), 5.6)
-    figure, axes = plt.subplots(
-        2, len(backends), figsize=size, sharex=True, sharey="row", squeeze=False
-    )
     labels = {"ms": "value and gradient, ms", "peak GiB": "peak of the process, GiB"}
-    for column, backend in enumerate(backends):
-        axes[0, column].set_title(backend, fontsize=11)
-        axes[1, column].set_xlabel("neurons")
-        for line, (name, label) in enumerate(labels.items()):
-            panel = axes[line, column]
-            panel.set_xscale("log", base=2)
-            panel.set_yscale("log")
-            panel.grid(alpha=0.3)
-            if column == 0:
-                panel.set_ylabel(label)
-            for kind, marker in zip(KINDS, "o^s", strict=True):
-                points = [
-                    (int(row["units"]), float(row[name]))
-                    for row in rows
-                    if row["backend"] == backend and row["penalty"] == kind
-                ]
-                panel.plot(*zip(*points, strict=True), marker=marker, ms=4, label=kind)
-    axes[0, 0].legend(frameon=False, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(picture, dpi=120)
+    shared = {"sharex": True, "sharey": "row"}
+    with _style.panels(2, len(backends), (7.0, 4.6), **shared) as axes:
+        for column, backend in zip(axes.T, backends, strict=True):
+            column[0].set_title(NAMES[backend])
+            column[1].set_xlabel("neurons")
+            for panel, name in zip(column, labels, strict=True):
+                draw_panel(
+                    panel, [row for row in rows if row["backend"] == backend], name
+                )
+        for panel, label in zip(axes[:, 0], labels.values(), strict=True):
+            panel.set_ylabel(label)
+        figure, lines = axes[0, 0].figure, axes[0, 0].get_legend_handles_labels()
+        figure.legend(*lines, loc="outside upper left", ncols=3)
+        _style.save(figure, picture)
+
+
+def draw_panel(panel: Any, rows: list[Row], name: str) -> None:
+    """A line for each penalty."""
+    panel.set_yscale("log")
+    for kind, color in zip(KINDS, (_style.INK, *_style.COLORS), strict=False):
+        points = [(int(r["units"]), float(r[name])) for r in rows if r["penalty"] == kind]
+        style = {"color": color, "marker": "o", "markersize": 3.5, "label": LABELS[kind]}
+        panel.plot(*zip(*points, strict=True), **style)
+    sizes = sorted({int(row["units"]) for row in rows})
+    scale(panel.xaxis, panel.set_xscale, sizes[::2])
+    if name == "ms":
+        panel.yaxis.set_major_formatter("{x:g}")
+    else:
+        scale(panel.yaxis, panel.set_yscale, [0.5, 1, 2, 4])
 
 
 if __name__ == "__main__":

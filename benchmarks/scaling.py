@@ -23,15 +23,14 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from harness import ROOT, Row, connect, parser, run, step_seconds
+from pictures import COLORS, NAMES, scale
 
 from examples.experiments.provenance import measure_peak_memory
 from examples.experiments.records import read
+from keras_moduli.plot import _style
 
 FEATURES, COPIES = 16, 4
 KEYS = ("backend", "layer", "units", "fan in", "batch", "time steps")
-COLORS = {"jax": "#d1495b", "tensorflow": "#e8963a", "torch": "#3b6fb6"}
-INK = "#1f2a44"
-NAMES = {"jax": "JAX", "tensorflow": "TensorFlow", "torch": "PyTorch"}
 
 
 def main() -> None:
@@ -133,33 +132,23 @@ def find_peak() -> float:
 
 def draw(rows: list[Row], picture: pathlib.Path) -> None:
     """Time and memory by the number of neurons, both axes logarithmic."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "scaling"  # the same file of the same figures
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.9))
     titles = {"step s": "seconds per training step", "peak GiB": "GiB of memory"}
-    for panel, (column, title) in zip(axes, titles.items(), strict=True):
-        draw_panel(panel, rows, column)
-        panel.set_title(title, fontsize=10, loc="left")
-    figure.tight_layout()
-    figure.savefig(picture, metadata={"Date": None})
+    with _style.panels(1, 2, (7.0, 3.3)) as axes:
+        for panel, (column, title) in zip(axes[0], titles.items(), strict=True):
+            draw_panel(panel, rows, column)
+            panel.set_ylabel(title)
+        _style.save(axes[0, 0].figure, picture)
 
 
 def draw_panel(panel: Any, rows: list[Row], column: str) -> None:
     """Lines of each backend, pale if dense, and of the dense kernel's arithmetic."""
     sizes = sorted({int(row["units"]) for row in rows})
-    panel.set_xscale("log", base=2)
+    scale(panel.xaxis, panel.set_xscale, sizes)
     panel.set_yscale("log")
-    panel.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
-    panel.minorticks_off()
     panel.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
-    panel.set_xlabel("neurons", fontsize=9)
-    panel.tick_params(axis="y", labelsize=8)
+    panel.set_xticks(sizes, [f"{size / 1024:g}K" for size in sizes])
+    panel.set_xlabel("neurons")
     panel.yaxis.set_major_formatter("{x:g}")
-    panel.spines[["top", "right"]].set_visible(False)
     labels = []
     for backend, color in COLORS.items():
         for layer, alpha in (("dense", 0.45), ("sparse", 1.0)):
@@ -172,7 +161,7 @@ def draw_panel(panel: Any, rows: list[Row], column: str) -> None:
                 style = {"color": color, "alpha": alpha, "lw": 1.6}
                 panel.plot(*zip(*points, strict=True), marker="o", ms=3.5, **style)
                 name = NAMES[backend]
-                label = name if layer == "sparse" else f"{name}, dense"
+                label = name if layer == "sparse" else "dense"
                 labels.append((points[-1], label, style))
                 if layer == "dense" and column == "step s":
                     (units, seconds), last = points[-1], sizes[-1]
@@ -180,7 +169,7 @@ def draw_panel(panel: Any, rows: list[Row], column: str) -> None:
                     panel.plot(*zip(*grown, strict=True), ls="--", **style)
     if column == "peak GiB":
         memory = [COPIES * 4 * size**2 / 2**30 for size in sizes]
-        style = {"color": INK, "alpha": 1, "lw": 1.2}
+        style = {"color": _style.INK, "alpha": 1, "lw": 1.2}
         panel.plot(sizes, memory, ls="--", zorder=0, **style)
         labels.append(((sizes[-1], memory[-1]), "dense,\nby arithmetic", style))
     place_labels(panel, labels)

@@ -263,13 +263,13 @@ def draw_pictures(pages: str) -> None:
     from examples.experiments.report import figures
 
     figures.draw_forest(HERE / "images" / "results_forest.svg")
-    for name in re.findall(r"/images/results_(\w+)\.png\)", pages):
-        figures.draw(name, HERE / "images" / f"results_{name}.png")
+    for name in re.findall(r"/images/results_(\w+)\.svg\)", pages):
+        figures.draw(name, HERE / "images" / f"results_{name}.svg")
     trials = [
         row | {name: float(row[name]) for name in ("sparsity", "error")}
         for row in read(RESULTS / "geometry_search.csv")
     ]
-    search_geometry.draw(trials, HERE / "images" / "geometry_search.png")
+    search_geometry.draw(trials, HERE / "images" / "geometry_search.svg")
 
 
 def main() -> None:

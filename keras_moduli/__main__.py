@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.path.insert(0, folder)
     try:
         for module in getattr(options, "modules", []):
-            importlib.import_module(module)
+            _import(module)
         print(fit_to_terminal(options.run(options)))
         sys.stdout.flush()
     except BrokenPipeError:  # as under `| head`
@@ -126,6 +126,13 @@ def _add_blocks(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--batch-size", type=int, default=1, help="sequences at once (default: 1)"
     )
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever a module does
+        raise ValueError(f"--import {module}: {type(error).__name__}: {error}") from error
 
 
 def _shorten(error: BaseException) -> str:

@@ -20,6 +20,8 @@ from keras_moduli.regularizers import ModuliRegularizer
 
 Options = argparse.Namespace
 
+_PICTURES = (".svg", ".png", ".pdf")
+
 
 def run_sparsity(options: Options) -> str:
     """Returns the table of `km.sparsity`."""
@@ -42,7 +44,9 @@ def run_plan(options: Options) -> str:
 def run_plot(options: Options) -> str:
     """Draws a figure; returns where to."""
     target = options.output or Path(f"{options.kind}.svg")
-    _check_folder(target)
+    _check_picture(target)
+    if options.kernel is not None and options.kind in ("sparsity", "speed"):
+        raise ValueError(f"--kind {options.kind} is of all kernels: leave out --kernel")
     model = load(options.file)
     with _say("drawing"):
         drawn = FIGURES[options.kind](model, options.kernel)
@@ -87,7 +91,9 @@ def run_manifolds(options: Options) -> str:
 
 def run_demo(options: Options) -> str:
     """Trains on the adding problem, prunes, and draws; returns the table."""
-    _check_folder(options.output)
+    _check_picture(options.output)
+    if options.epochs < 1:
+        raise ValueError(f"--epochs must be at least 1. Received: {options.epochs}")
     keras.utils.set_random_seed(0)
     rng = np.random.RandomState(0)
     x = rng.uniform(size=(4096, 20, 2))
@@ -127,19 +133,38 @@ def load(path: Path, *, compile: bool = False) -> keras.Model:
         start = file.read(8)
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path}: not a model saved by Keras 3, but {_name(start)}")
-    with zipfile.ZipFile(path) as archive:
-        if "config.json" not in archive.namelist():
-            raise ValueError(f"{path}: a zip archive, but not of a model: no config.json")
     with _say(f"loading {path}"):
         try:
+            _check_archive(path)
             return compression.load_compressed(path, compile=compile)
         except TypeError as error:
             if not (unknown := re.findall(r"not locate class '(\w+)'", str(error))):
                 raise
+            name = unknown[-1]
             raise ValueError(
-                f"{path}: holds the class {unknown[-1]}, which is not known here. Name "
-                "the module that registers it: --import MODULE"
+                f"{path}: holds the class {name}, which is not known here. Name the "
+                "module that registers it: --import MODULE. If it was not registered "
+                "when it was saved, let the module say "
+                f"keras.saving.get_custom_objects()[{name!r}] = {name}"
             ) from error
+        except (zipfile.BadZipFile, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: is damaged ({error})") from error
+        except ValueError as error:
+            if "enable_unsafe_deserialization" not in str(error):
+                raise
+            raise ValueError(
+                f"{path}: holds a Python lambda, which can run anything. If you trust "
+                "it, name a module that says "
+                "keras.config.enable_unsafe_deserialization(): --import MODULE"
+            ) from error
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        if "config.json" not in archive.namelist():
+            raise ValueError(f"{path}: a zip archive, but not of a model: no config.json")
+    if path.suffix != ".keras":
+        raise ValueError(f"{path}: must end in .keras; rename it")
 
 
 def _name(start: bytes) -> str:
@@ -148,6 +173,8 @@ def _name(start: bytes) -> str:
         return "HDF5: weights alone, or a model of Keras 2; load it and `model.save` it"
     if not start:
         return "an empty file"
+    if start.startswith(b"PK"):
+        return "a part of a zip archive: its end is missing, copy or save it again"
     is_text = all(32 <= byte < 127 or byte in b"\t\n\r" for byte in start)
     return "text" if is_text else f"a file that begins with {start!r}"
 
@@ -157,6 +184,8 @@ def _get_pair(options: Options) -> tuple[Path, Path]:
     if target.suffix != ".keras":
         raise ValueError(f"{target}: must end in .keras")
     _check_folder(target)
+    if target.is_dir():
+        raise ValueError(f"{target}: is a directory")
     if target.exists() and source.exists() and target.samefile(source):
         raise ValueError(f"{target}: is both read and written; choose another OUT")
     return source, target
@@ -165,6 +194,12 @@ def _get_pair(options: Options) -> tuple[Path, Path]:
 def _check_folder(target: Path) -> None:
     if not target.parent.is_dir():
         raise ValueError(f"{target.parent}: no such folder")
+
+
+def _check_picture(target: Path) -> None:
+    _check_folder(target)
+    if target.suffix.lower() not in _PICTURES:
+        raise ValueError(f"{target}: must end in one of {', '.join(_PICTURES)}")
 
 
 def _get_block(options: Options) -> tuple[int, int] | None:

@@ -102,12 +102,19 @@ def write(path, content):
     return path
 
 
+def flip(content):
+    """Changes some bytes of the weights."""
+    middle = len(content) // 2
+    return content[:middle] + bytes(100) + content[middle + 100 :]
+
+
 def test_bad_files_are_named_in_one_line(saved, tmp_path, capsys):
     import zipfile
 
     archive = tmp_path / "photos.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("a.txt", "a")
+    whole = saved.read_bytes()
     hdf = write(tmp_path / "old.h5", b"\x89HDF\r\n\x1a\n" + b"0" * 10)
     for path, message in [
         (tmp_path / "none.keras", "none.keras: No such file or directory"),
@@ -117,6 +124,9 @@ def test_bad_files_are_named_in_one_line(saved, tmp_path, capsys):
         (write(tmp_path / "x.bin", b"\x00\x01abc"), "a file that begins with"),
         (hdf, "HDF5: weights alone, or a model of Keras 2"),
         (archive, "not of a model: no config.json"),
+        (write(tmp_path / "cut.keras", whole[: len(whole) // 2]), "its end is missing"),
+        (write(tmp_path / "model.bin", whole), "must end in .keras"),
+        (write(tmp_path / "bad.keras", flip(whole)), "bad.keras: is damaged"),
     ]:
         assert run("sparsity", path) == 1, path
         captured = capsys.readouterr()
@@ -126,11 +136,21 @@ def test_bad_files_are_named_in_one_line(saved, tmp_path, capsys):
         assert captured.err.count("\n") == 1
 
 
-def test_what_cannot_be_done_is_said_in_one_line(saved, tmp_path, capsys):
+def test_what_cannot_be_done_is_said_in_one_line(saved, tmp_path, monkeypatch, capsys):
+    (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
     for arguments, message in [
         (("plot", saved, "--kernel", "rnn", "-o", tmp_path / "a.svg"), "no layer 'rnn'"),
         (("plot", saved, "-o", tmp_path / "none" / "a.svg"), "none: no such folder"),
         (("plot", saved, "-o", tmp_path / "a.xyz"), "xyz"),
+        (("plot", saved, "-o", tmp_path / "a"), "a: must end in one of .svg"),
+        (("plot", saved, "--kind", "speed", "--kernel", "memory"), "leave out --kernel"),
+        (("plot", saved, "--kernel", "", "-o", tmp_path / "a.svg"), "no layer ''"),
+        (("demo", "-o", tmp_path / "a.xyz"), "must end in one of"),
+        (("demo", "--epochs", "0", "-o", tmp_path / "a.svg"), "--epochs must be"),
+        (("compress", saved, tmp_path / "folder.keras"), "folder.keras: is a directory"),
+        (("sparsity", saved, "--import", "broken_module"), "ZeroDivisionError"),
         (("compress", saved, saved), "is both read and written"),
         (("compress", saved, tmp_path / "a.h5"), "must end in .keras"),
         (("sparsity", saved, "--import", "no_such_module"), "no_such_module"),
@@ -167,6 +187,15 @@ def test_classes_of_ones_own_come_by_import(tmp_path, monkeypatch, capsys):
     assert "Doubled" in (message := capsys.readouterr().err)
     assert "--import MODULE" in message
     assert run("sparsity", "own.keras", "--import", "own_layers") == 0
+
+
+def test_a_lambda_needs_a_module_that_allows_it(tmp_path, capsys):
+    double = keras.layers.Lambda(lambda x: 2 * x)
+    model = keras.Sequential([keras.Input((3,)), double, keras.layers.Dense(2)])
+    model.save(tmp_path / "lambda.keras")
+    assert run("sparsity", tmp_path / "lambda.keras") == 1
+    message = capsys.readouterr().err
+    assert "enable_unsafe_deserialization(): --import MODULE" in message
 
 
 def test_the_module_runs(saved):

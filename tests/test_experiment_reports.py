@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from examples.experiments.report import summary, tables
+from examples.experiments.report import cells, summary, tables
 from examples.experiments.report.markdown import format_number, write_table
 from examples.experiments.report.rows import (
     PART,
@@ -70,16 +70,16 @@ def test_the_report_has_means_and_paired_differences():
         for seed, error in enumerate(errors)
     ]
     shown = tables.tabulate_settings(rows, find_varied(rows)).splitlines()
-    assert shown[0] == ("| setting | seeds | error | at the final mask | − no penalty |")
-    cells = shown[2].strip("| ").split(" | ")
-    assert cells[0] == "torus DoG"
-    assert cells[1] == "5"
-    assert cells[2] == f"{statistics.mean(ours):.2f} ± {statistics.stdev(ours):.2f}"
-    assert (
-        cells[3] == f"{2 * statistics.mean(ours):.2f} ± {2 * statistics.stdev(ours):.2f}"
+    assert shown[0] == (
+        "| setting | verdict | − no penalty | error | at the final mask | seeds |"
     )
+    found = shown[2].strip("| ").split(" | ")
+    assert found[:2] == ["torus DoG", "better than no penalty"]
+    mean, deviation = statistics.mean(ours), statistics.stdev(ours)
+    assert found[3] == f"{mean:.2f} ± {deviation:.2f}"
+    assert found[4:] == [f"{2 * mean:.2f} ± {2 * deviation:.2f}", "5"]
     gain, low, high = (
-        float(x) for x in cells[4].replace("[", "").rstrip("]").replace(",", "").split()
+        float(x) for x in found[2].replace("[", "").rstrip("]").replace(",", "").split()
     )
     assert gain == pytest.approx(np.mean(ours - theirs), abs=5e-3)
     resampled = [np.mean(rng.choice(ours - theirs, 5)) for _ in range(4000)]
@@ -103,19 +103,23 @@ def test_the_right_manifold_is_compared_on_all_tasks_together():
         for seed, value in enumerate(values)
     ]
     table = tables.compare_right(rows, set(), "task", right).splitlines()
-    assert table[0] == "|  | A: circle DoG | B: torus DoG | all, in percent |"
+    assert table[0] == (
+        "| the right manifold − | verdict | all, in percent | A: circle DoG "
+        "| B: torus DoG |"
+    )
     lines = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table[2:]}
     for manifold in ("circle", "torus", "sphere"):
-        all_tasks = lines[f"− {manifold} DoG"][-1].strip(" |")
+        verdict, all_tasks = lines[f"{manifold} DoG"][1:3]
+        assert verdict == "better"
         assert all_tasks == "-10.0 [-10.0, -10.0]", "in every case 0.9 of it"
-    assert lines["− circle DoG"][1] == "", "not against itself"
+    assert lines["circle DoG"][3] == "", "not against itself"
 
 
 def test_the_report_shows_lottery_tickets_where_there_are_some():
     rows = [made_up_row(error=1.0, seed=seed) | {"lottery error": "3"} for seed in (0, 1)]
     head, _, line = tables.tabulate_settings(rows, set()).splitlines()
-    assert head.split(" | ")[4].startswith("fresh weights, same mask")
-    assert line.split(" | ")[4].startswith("3.00 ± 0.00")
+    assert head.split(" | ")[3].startswith("fresh weights, same mask")
+    assert line.split(" | ")[3].startswith("3.00 ± 0.00")
 
 
 def test_ratios_and_medians_since_the_final_mask():
@@ -131,9 +135,31 @@ def test_ratios_and_medians_since_the_final_mask():
     ]
     shown = tables.tabulate_settings(rows, set(), {"settled": True, "relative": True})
     head, _, ours, _ = shown.splitlines()
-    assert head.startswith("| setting | seeds | median error |")
-    assert "% to no penalty" in head
-    assert ours.endswith("| +100 [+100, +100] |"), "2 instead of 1, for each seed"
+    assert head.startswith("| setting | verdict | % to no penalty | median error |")
+    assert "| worse than no penalty | +100 [+100, +100] |" in ours, "2 instead of 1"
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ({"L1": [-1, -2, -3], "rows": [-1, -1, -2]}, "better than L1, rows"),
+        ({"L1": [-1, -2, -3], "rows": [1, 1, 2]}, "better than L1; worse than rows"),
+        ({"L1": [-1, -2, 3], "rows": [1, 1, 2]}, "worse than rows"),
+        ({"L1": [-1, 2, 3], "rows": [-1, 1, 2]}, "no difference"),
+        ({key: [1, 2, 2] for key in "abc"}, "worse than all"),
+        ({"L1": [-1, -2]}, ""),  # too few seeds for an interval
+        ({}, ""),
+    ],
+)
+def test_a_verdict_names_what_an_interval_leaves_zero_out_of(gains, verdict):
+    assert cells.write_verdict(gains) == verdict
+
+
+def test_a_column_without_anything_is_dropped():
+    assert tables.drop_empty(["a", "b"], [["1", ""], ["2", ""]]) == (
+        ["a"],
+        [["1"], ["2"]],
+    )
 
 
 def made_up_seeds(effects, seeds=12):
@@ -176,7 +202,10 @@ def test_the_summary_pools_what_has_as_many_seeds():
         ]
     dense = [made_up_row(control="none", seed=0, error=0.5)]
     line = summary.Line.pool("task", rows, dense)
-    name, *changes, chance, dense, none, controls, geometry, seeds = line.write_cells()
+    name, verdict, *changes, chance, dense, none, controls, geometry, seeds = (
+        line.write_cells()
+    )
+    assert verdict == "better"
     assert line.judge() == (True, True), "ahead in every seed"
     assert (name, seeds) == ("task", "3")
     assert dense == "0.500"

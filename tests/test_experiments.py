@@ -397,7 +397,7 @@ def test_a_search_ends_in_a_front_and_goes_on(tmp_path, capsys):
             rows = list(csv.DictReader(file))
         assert len(rows) == trials
         assert "True" in {row["best"] for row in rows}
-    assert (tmp_path / "pareto.png").exists()
+    assert (tmp_path / "pareto.svg").exists()
     assert "error in degrees" in capsys.readouterr().out
 
 

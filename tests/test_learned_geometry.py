@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 import keras_moduli as km
+from tests import oracles
 from tests.backends import gradient
 from tests.cases import INHIBITORS, MANIFOLDS, table
 
@@ -164,3 +165,26 @@ def test_for_density_mends_the_six_torus():
     assert "for_density" in report[0].advice
     (before, after) = (row.flat for row in report)
     assert after < 0.1 < 0.9 < before
+
+
+def test_taps_of_a_convolution_connect_the_same_channels():
+    """Σ over taps of d²·|w|, where channels in and out are one set of neurons."""
+    channels = km.layers.NeuronEmbedding("torus")
+    layer = km.layers.Moduli(
+        keras.layers.Conv2D(6, 3),
+        input_embedding=channels,
+        output_embedding=channels,
+        strength=0.01,
+        dispersion=0.0,
+    )
+    model = keras.Sequential([keras.Input((5, 5, 6)), layer])
+    kernel = keras.ops.convert_to_numpy(layer.layer.kernel)
+    points = keras.ops.convert_to_numpy(channels.embedding)
+    apart = oracles.torus(10.0, 10.0)
+    costs = [[apart(a, b) ** 2 for b in points] for a in points]
+    expected = 0.01 * (np.abs(kernel) * np.array(costs)).sum()
+    (penalty,) = (
+        p for p in map(float, map(keras.ops.convert_to_numpy, model.losses)) if p
+    )
+    assert penalty == pytest.approx(expected, rel=1e-5)
+    assert km.placement(model).connections.shape == (6, 6, 1)

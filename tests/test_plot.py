@@ -234,6 +234,40 @@ def test_neurons_of_every_manifold_are_drawn(name):
     assert (ax.name == "3d") == (name == "sphere")
 
 
+def test_angles_have_the_colors_of_a_circle():
+    dots = km.plot.neurons(
+        make_model(), color=np.arange(32) - 16, period=8.0
+    ).collections[-1]
+    np.testing.assert_array_equal(dots.get_array(), np.mod(np.arange(32) - 16, 8))
+    assert (dots.norm.vmin, dots.norm.vmax) == (0, 8)
+    first, last = dots.cmap(0.0), dots.cmap(1.0)
+    np.testing.assert_allclose(first, last, atol=0.02)
+    with pytest.raises(ValueError, match="`period` must be above 0"):
+        km.plot.neurons(make_model(), color=np.arange(32), period=0)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_learned_neurons_without_connections_are_left_out(learned):
+    """What has no connection is repelled only, and ends anywhere."""
+    rnn = km.layers.ModuliSimpleRNN(
+        6, manifold=km.manifolds.Euclidean(2), embedding_trainable=learned
+    )
+    model = keras.Sequential([keras.Input((5, 3)), rnn])
+    points = np.arange(12.0).reshape(6, 2) ** 2
+    rnn.embedding.assign(points)
+    kernel = np.zeros((6, 6))
+    kernel[1, 2] = kernel[4, 4] = 1.0
+    set_kernel(model, kernel)
+    placed = km.placement(model)
+    np.testing.assert_array_equal(placed.connected, [1, 2, 4])
+    kept = points[[1, 2, 4]] if learned else points
+    ax = km.plot.neurons(model)
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), kept)
+    assert ax.get_title(loc="left").startswith("3 of 6" if learned else "6 neurons")
+    apart = np.linalg.norm(kept[:, None] - kept, axis=-1)
+    assert placed.sample_distances().mean() == pytest.approx(apart.mean(), rel=1e-5)
+
+
 def test_edges_are_the_strongest_and_none_leads_to_itself():
     regularizer = km.ModuliRegularizer(km.manifolds.Euclidean(2), "diffusion")
     rnn = keras.layers.SimpleRNN(10, recurrent_regularizer=regularizer)
@@ -246,6 +280,20 @@ def test_edges_are_the_strongest_and_none_leads_to_itself():
     ends = {tuple(np.round(line[-1], 4)) for line in segments}
     assert ends == {tuple(np.round(points[k], 4)) for k in (1, 2)}
     assert not list_segments(km.plot.neurons(model, edges=0))
+
+
+def test_an_overview_of_a_model_without_a_geometry():
+    """Its recurrent kernel, sorted by its graph, and the zeros of all."""
+    model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(8)])
+    kernel = np.zeros((8, 32))
+    kernel[0, [7, 15]] = 1.0
+    set_kernel(model, kernel)
+    matrix, bars = km.plot.overview(model).axes
+    image = np.asarray(matrix.images[0].get_array())
+    ((row, column),) = np.argwhere(image > 0)
+    assert abs(row - column) == 1
+    assert "zeros" in matrix.get_title(loc="left")
+    assert len(bars.patches) == 4  # two matrices, all weights and what is left
 
 
 # Matrix
@@ -304,7 +352,7 @@ def test_a_matrix_needs_no_geometry():
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(8)])
     ax = km.plot.matrix(model)
     assert "recurrent_kernel" in ax.get_title(loc="left")
-    assert ax.images[0].get_array().shape == (8, 24)
+    assert ax.images[0].get_array().shape == (8, 8)  # of all gates
     fast = km.sparsify(_pruned(), block=(4, 8))
     assert km.plot.matrix(fast).images[0].get_array().shape == (64, 64)
 
@@ -490,3 +538,24 @@ def test_an_overview_has_neurons_matrix_and_distances():
     assert figure.axes[1].images
     sphere = km.plot.overview(make_model("sphere"))
     assert sorted(ax.name for ax in sphere.axes) == ["3d", "rectilinear", "rectilinear"]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_drawn_and_counted(odd):
+    model = make_model("torus")
+    kernel = model.layers[0].cell.recurrent_kernel
+    values = keras.ops.convert_to_numpy(kernel.value).copy()
+    values[0, 1] = odd
+    kernel.assign(values)
+    ax = km.plot.overview(model).axes[0]
+    assert ax.get_title(loc="left").endswith("1 weights are not finite")
+    image = km.plot.matrix(model, values="weight", order=None).images[0]
+    others = np.delete(values.ravel(), 1)
+    np.testing.assert_allclose(image.norm.vmax, np.abs(others).max(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["neurons", "matrix", "distances", "sparsity", "speed"])
+def test_axes_of_space_are_refused_where_a_plane_is_drawn(name):
+    ax = pyplot.figure().add_subplot(projection="3d")
+    with pytest.raises(ValueError, match="must have two axes, x and y"):
+        getattr(km.plot, name)(make_model("torus"), ax=ax)

@@ -65,6 +65,7 @@ COSTS = {
     "learned, two sets": {"square": False, "dispersion": 3.0},
     "learned": {"manifold": "sphere", "dispersion": 3.0},
     "learned, taps": {"square": False, "dispersion": 3.0, "taps": 2},
+    "learned, taps, one set": {"dispersion": 3.0, "taps": 2},
     "learned, gates": {
         "manifold": "torus", "gates": 3, "reduction": "mean", "dispersion": 3.0,
     },
@@ -84,7 +85,7 @@ def test_gradients_are_the_same(by_rows, name):
     kernel[:4] = kernel[:, :4] = 0  # unconnected, which the repulsion leaves alone
     points = [cost.manifold.sample(N, seed).astype("float32") for seed in (0, 1)]
     learned = cost.dispersion > 0
-    layout = cost.layout(shape, square=square)
+    layout = cost.layout(shape, square=square, taps=taps)
 
     def evaluate_at(kernel, x, y):
         y = x if square else y

@@ -9,14 +9,15 @@ import pytest
 import keras_moduli as km
 
 X = np.random.RandomState(0).standard_normal((32, 5, 2)).astype("float32")
-Y = np.ones((32, 1), "float32")
+Y = np.random.RandomState(1).exponential(size=(32, 1)).astype("float32")
 
 
-def make(strength, inhibitor="diffusion", layer=None, **arguments):
+def make(strength, inhibitor="diffusion", layer=None, outputs=1, **arguments):
     keras.utils.set_random_seed(3)
     regularizer = km.ModuliRegularizer("torus", inhibitor, strength, **arguments)
     layer = layer or keras.layers.SimpleRNN(16, recurrent_regularizer=regularizer)
-    model = keras.Sequential([keras.Input((5, 2)), layer, keras.layers.Dense(1)])
+    readout = keras.layers.Dense(outputs)
+    model = keras.Sequential([keras.Input((5, 2)), layer, readout])
     model.compile("adam", "mse")
     return model
 
@@ -25,13 +26,119 @@ def penalty(model):
     return sum(float(keras.ops.convert_to_numpy(one)) for one in model.losses)
 
 
-@pytest.mark.parametrize("share", [0.1, 2.0])
+def entropy(p):
+    return -np.sum(p * np.log(p))
+
+
+DIGITS = np.random.RandomState(2).choice(3, 32, p=[0.6, 0.3, 0.1])
+RATES = np.bincount(DIGITS) / 32
+BINARY = (DIGITS == 0).astype("float32")[:, None]
+# Loss, targets, outputs, and the least loss of a constant, by its formula.
+REFERENCES = {
+    "squares": ("mse", Y, 1, Y.var()),
+    "absolute": ("mae", Y, 1, np.abs(Y - np.median(Y)).mean()),
+    "one axis less": ("mse", Y[:, 0], 1, Y.var()),
+    "binary": (
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        BINARY,
+        1,
+        entropy(np.array([BINARY.mean(), 1 - BINARY.mean()])),
+    ),
+    "classes": (
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        np.eye(3, dtype="float32")[DIGITS],
+        3,
+        entropy(RATES),
+    ),
+    "sparse": (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        DIGITS,
+        3,
+        entropy(RATES),
+    ),
+    "sparse, one ignored": (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1),
+        np.where(DIGITS == 2, -1, DIGITS),
+        3,
+        RATES[:2].sum() * entropy(RATES[:2] / RATES[:2].sum()),
+    ),
+    "sparse, two axes": (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        DIGITS[:, None],
+        3,
+        entropy(RATES),
+    ),
+}
+
+
 @pytest.mark.parametrize("inhibitor", ["diffusion", "dog"])
-def test_the_penalty_is_the_share_of_the_loss(share, inhibitor):
-    (strength,) = km.suggest_strength(make(1e-3, inhibitor), X, Y, share=share).values()
-    model = make(strength, inhibitor)
-    total = model.evaluate(X, Y, verbose=0)
-    assert penalty(model) == pytest.approx(share * (total - penalty(model)), rel=1e-4)
+@pytest.mark.parametrize("case", REFERENCES)
+def test_the_penalty_is_a_multiple_of_the_loss_of_the_best_constant(case, inhibitor):
+    loss, y, outputs, least = REFERENCES[case]
+
+    def build(strength):
+        model = make(strength, inhibitor, outputs=outputs)
+        model.compile("adam", loss)
+        return model
+
+    for share in (0.1, 3.0):
+        (strength,) = km.suggest_strength(build(1e-3), X, y, share=share).values()
+        assert penalty(build(strength)) == pytest.approx(share * least, rel=1e-3)
+
+
+def test_losses_of_several_outputs_add_up():
+    def build(strength):
+        keras.utils.set_random_seed(0)
+        regularizer = km.ModuliRegularizer("torus", "diffusion", strength)
+        inputs = keras.Input((5, 2))
+        states = keras.layers.SimpleRNN(8, recurrent_regularizer=regularizer)(inputs)
+        heads = {name: keras.layers.Dense(1, name=name)(states) for name in ("a", "b")}
+        model = keras.Model(inputs, heads)
+        model.compile("adam", {"a": "mse", "b": "mae"})
+        return model
+
+    y = {"a": Y, "b": 3 * Y}
+    (strength,) = km.suggest_strength(build(1e-3), X, y, share=1.0).values()
+    least = Y.var() + 3 * np.abs(Y - np.median(Y)).mean()
+    assert penalty(build(strength)) == pytest.approx(least, rel=1e-3)
+
+
+def test_outputs_without_a_loss_need_no_target():
+    def build(strength, loss):
+        keras.utils.set_random_seed(0)
+        regularizer = km.ModuliRegularizer("torus", "diffusion", strength)
+        inputs = keras.Input((5, 2))
+        states = keras.layers.SimpleRNN(8, recurrent_regularizer=regularizer)(inputs)
+        heads = [keras.layers.Dense(1, name=name)(states) for name in ("a", "b")]
+        named = isinstance(loss, dict)
+        model = keras.Model(
+            inputs, dict(zip("ab", heads, strict=True)) if named else heads
+        )
+        model.compile("adam", loss)
+        return model
+
+    for loss, y in [({"b": "mse"}, {"b": Y}), ([None, "mse"], [None, Y])]:
+        (strength,) = km.suggest_strength(build(1e-3, loss), X, y, share=1.0).values()
+        assert penalty(build(strength, loss)) == pytest.approx(Y.var(), rel=1e-3)
+
+
+def test_outputs_of_no_finite_loss_are_no_candidates():
+    def build(strength):
+        model = make(strength)
+        model.compile("adam", "poisson")
+        return model
+
+    (strength,) = km.suggest_strength(build(1e-3), X, Y, share=1.0).values()
+    least = Y.mean() * (1 - np.log(Y.mean()))
+    assert penalty(build(strength)) == pytest.approx(least, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"), [(iter([X]), Y), (X, Y.tolist()), (X, None), (None, Y)]
+)
+def test_what_is_no_batch_of_arrays_is_refused(x, y):
+    with pytest.raises(TypeError, match=r"next\(iter\(dataset\)\)"):
+        km.suggest_strength(make(1e-3), x, y)
 
 
 def test_the_strength_that_a_model_has_does_not_matter():
@@ -55,7 +162,7 @@ def test_several_weights_have_equal_parts():
         model.compile("adam", "mse")
         return model
 
-    y = np.ones((32, 5, 8), "float32")
+    y = np.random.RandomState(1).normal(size=(32, 5, 8)).astype("float32")
     model = build(*km.suggest_strength(build(1.0, 1.0), X, y, share=1.0).values())
     first, second = (float(keras.ops.convert_to_numpy(one)) for one in model.losses)
     assert first == pytest.approx(second, rel=1e-4)
@@ -72,6 +179,8 @@ def test_what_has_no_share_is_refused():
         km.suggest_strength(model, X, Y)
     with pytest.raises(ValueError, match="`share` must be above 0"):
         km.suggest_strength(make(1e-3), X, Y, share=0)
+    with pytest.raises(ValueError, match="whose targets differ"):
+        km.suggest_strength(make(1e-3), X, np.ones_like(Y))
 
 
 def collect(model, sparsity=0.8, **arguments):

@@ -26,6 +26,7 @@ ORDER = [
     "_keras_private",
     "_training",
     "_registry",
+    "_repr",
     "_ordering",
     "_table",
     "_containers",
@@ -94,7 +95,7 @@ def test_no_backend_is_imported():
 INSIDE = {
     "regularizers": "_cost _placement _base _rows _evaluation _moduli _blocks "
     "_controls _assignment",
-    "layers": "_embedding _placement _recurrent _block_weights _sparse_cell "
+    "layers": "_shortcuts _embedding _placement _recurrent _block_weights _sparse_cell "
     "_sparse_cells _sparse_recurrent _sparse_layers _sparse_dense _wrapper",
     "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
     "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "

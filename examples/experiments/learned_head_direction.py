@@ -26,6 +26,7 @@ from scipy.stats import spearmanr
 import keras_moduli as km
 
 from . import records
+from .declarations import RESULTS
 from .report.markdown import format_number
 from .tasks.head_direction import HeadDirection
 
@@ -118,25 +119,57 @@ def correlate_geometry(model: keras.Model) -> tuple[float, int]:
     return float(spearmanr(learned[pairs], tuning[pairs])[0]), len(tuned)
 
 
-def draw(model: keras.Model, path: pathlib.Path) -> None:
-    """Draws the learned positions, colored by preferred heading."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+def list_neurons(model: keras.Model) -> list[records.Row]:
+    """Makes a row of each connected neuron: where it is, and what it is tuned to."""
     heading, sharpness = find_preferred_headings(model)
-    points, connected = get_positions(model), are_connected(model)
-    figure, axes = plt.subplots(figsize=(4.2, 3.6))
-    tuned = (sharpness > TUNED) & connected
-    axes.scatter(*points[~tuned & connected].T, s=8, color="#c9ced9", label="untuned")
-    colors = np.rad2deg(heading[tuned]) % 360
-    dots = axes.scatter(*points[tuned].T, s=18, c=colors, cmap="hsv", vmin=0, vmax=360)
-    figure.colorbar(dots, label="preferred heading in degrees")
-    axes.set(aspect="equal", xticks=[], yticks=[])
-    axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    points = get_positions(model)
+    return [
+        {
+            "neuron": int(neuron),
+            "x": round(float(points[neuron, 0]), 4),
+            "y": round(float(points[neuron, 1]), 4),
+            "heading": round(float(np.rad2deg(heading[neuron])) % 360, 2),
+            "sharpness": round(float(sharpness[neuron]), 3),
+        }
+        for neuron in np.flatnonzero(are_connected(model))
+    ]
+
+
+def draw(rows: list[records.Row], path: pathlib.Path) -> None:
+    """Draws the learned positions, and their distances over those of tuning."""
+    from keras_moduli.plot import _style
+
+    from .report.figures import draw_distances
+
+    columns = ("x", "y", "heading", "sharpness")
+    x, y, heading, sharpness = np.array(
+        [[float(row[c]) for c in columns] for row in rows]
+    ).T
+    tuned = sharpness > TUNED
+    points = np.column_stack([x, y])[tuned].astype("float32")
+    plane = km.manifolds.Euclidean(2)
+    learned = keras.ops.convert_to_numpy(plane.pairwise(points))
+    turn = np.deg2rad(heading[tuned][:, None] - heading[tuned])
+    with _style.panels(1, 2, (7.0, 3.1), width_ratios=(1.25, 1)) as axes:
+        left, right = axes[0]
+        left.scatter(x[~tuned], y[~tuned], s=12, color=_style.PALE)
+        dots = left.scatter(
+            *points.T,
+            s=26,
+            c=heading[tuned],
+            cmap=_style.CYCLIC,
+            vmin=0,
+            vmax=360,
+            edgecolors=_style.INK,
+            linewidths=0.4,
+        )
+        bar = left.figure.colorbar(dots, ax=left, label="preferred heading, degrees")
+        bar.set_ticks(range(0, 361, 90))
+        left.set(aspect="equal", xlabel="position, 1st axis", ylabel="position, 2nd axis")
+        draw_distances(right, np.rad2deg(np.abs(np.angle(np.exp(1j * turn)))), learned)
+        right.set(xlabel="between preferred headings, degrees", ylabel="learned distance")
+        right.set_xticks(range(0, 181, 45))
+        _style.save(left.figure, path)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -157,6 +190,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--learning-rate", type=float, default=2e-3, help="of the weights")
     add("--seeds", type=int, default=5)
     add("--verbose", type=int, default=2, help="of Keras's progress")
+    add("--draw", action="store_true", help="the picture of docs, of what it has already")
     folder = pathlib.Path("runs/learned_head_direction")
     add("--output", type=pathlib.Path, default=folder)
     return parser.parse_args(arguments)
@@ -181,6 +215,9 @@ def tabulate(rows: list[dict[str, Any]]) -> Table:
 def main(arguments: list[str] | None = None) -> None:
     """Trains all seeds, with learned geometry and with the permuted control."""
     args = parse(arguments)
+    if args.draw:
+        picture = RESULTS.parent / "images" / "head_direction.svg"
+        return draw(records.read(RESULTS / "head_direction_positions.csv"), picture)
     args.output.mkdir(parents=True, exist_ok=True)
     rows = []
     for seed in range(args.seeds):
@@ -192,7 +229,9 @@ def main(arguments: list[str] | None = None) -> None:
             rows.append(row)
             print(*row.values(), flush=True)
             if seed == 0 and setting == "learned":
-                draw(model, args.output / "head_direction.png")
+                neurons = list_neurons(model)
+                records.write(args.output / "head_direction_positions.csv", neurons)
+                draw(neurons, args.output / "head_direction.svg")
     records.write(args.output / "results.csv", rows)
     Console().print(tabulate(rows))
 

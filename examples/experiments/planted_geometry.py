@@ -24,6 +24,7 @@ from scipy.stats import spearmanr
 import keras_moduli as km
 
 from . import records
+from .declarations import RESULTS
 from .report.markdown import format_number
 
 M = km.manifolds
@@ -40,6 +41,7 @@ CASES = {
 }
 STEPS = 1000
 FASTEST = 0.1
+SHORTEST = 0.01  # of the largest distance, a life that is drawn
 
 
 def make_local_kernel(distances: np.ndarray) -> np.ndarray:
@@ -109,48 +111,82 @@ def count_long_loops(points: np.ndarray) -> int:
     return int(np.argmax(lives[:-1] - lives[1:])) + 1
 
 
-def draw(results: dict[str, np.ndarray], path: pathlib.Path) -> None:
-    """Draws the learned distances and their persistence diagrams, case by case."""
-    import matplotlib
+def list_positions(case: str, points: np.ndarray) -> list[records.Row]:
+    """Makes a row of each neuron, of where it is."""
+    return [
+        {"case": case, "neuron": neuron}
+        | {f"x{axis}": round(float(x), 4) for axis, x in enumerate(point)}
+        for neuron, point in enumerate(points)
+    ]
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from ripser import ripser
 
-    figure, axes = plt.subplots(2, len(results), figsize=(2.3 * len(results), 4.8))
-    for column, (name, table) in zip(axes.T, results.items(), strict=True):
-        column[0].imshow(table, cmap="viridis")
-        column[0].set(xticks=[], yticks=[])
-        column[0].set_title(name, fontsize=9)
-        top = table.max()
-        for dimension, color in ((0, "#c9ced9"), (1, "#d1495b")):
-            births, deaths = ripser(table, distance_matrix=True)["dgms"][dimension].T
-            label = f"H{dimension}"
-            column[1].scatter(births, np.minimum(deaths, top), s=9, c=color, label=label)
-        column[1].plot([0, top], [0, top], color="#1f2a44", lw=0.6)
-        column[1].set(xlim=(0, top), ylim=(0, top * 1.02), aspect="equal")
-        column[1].tick_params(labelsize=6)
-    axes[0, 0].set_ylabel("learned distances", fontsize=8)
-    axes[1, 0].set_ylabel("death", fontsize=8)
-    axes[1, 0].set_xlabel("birth", fontsize=8)
-    axes[1, 0].legend(fontsize=7, frameon=False, loc="lower right")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+def read_positions(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads the learned positions of each case."""
+    cases: dict[str, list[list[float]]] = {}
+    for row in records.read(path):
+        point = [float(x) for name, x in row.items() if name.startswith("x") and x]
+        cases.setdefault(row["case"], []).append(point)
+    return {case: np.array(points) for case, points in cases.items()}
+
+
+def draw(positions: dict[str, np.ndarray], path: pathlib.Path) -> None:
+    """Draws learned over true distances, and their persistence diagrams, case by case."""
+    from keras_moduli.plot import _style
+
+    wide = min(len(positions), 4)
+    tall = 2 * -(-len(positions) // wide)
+    with _style.panels(tall, wide, (7.0, 1.8 * tall)) as axes:
+        for place, (name, points) in enumerate(positions.items()):
+            row, column = divmod(place, wide)
+            draw_case(axes[2 * row : 2 * row + 2, column], name, points)
+        for row in range(0, tall, 2):
+            axes[row, 0].set_ylabel("learned distance")
+            axes[row + 1, 0].set_ylabel("death, distance")
+        handles, labels = axes[1, 0].get_legend_handles_labels()
+        figure = axes[0, 0].figure
+        figure.get_layout_engine().set(hspace=0.07)
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        _style.save(figure, path)
+
+
+def draw_case(column: np.ndarray, name: str, points: np.ndarray) -> None:
+    """Draws one case into two axes."""
+    from keras_moduli.plot import _persistence
+
+    from .report.figures import draw_distances
+
+    truth, manifold = CASES[name]
+    true = compute_distances(truth, truth.sample(len(points), 1000))
+    learned = compute_distances(manifold, points).astype("float64")
+    learned = np.maximum(learned, learned.T)
+    draw_distances(column[0], true, learned)
+    column[0].set_title(name)
+    column[0].set_xlabel("true distance")
+    longest = float(learned.max())
+    holes = {
+        # What dies as soon as it is born is the diagonal, in hundreds of dots.
+        dim: found[np.diff(found)[:, 0] > SHORTEST * longest]
+        for dim, found in _persistence.compute(learned, (0, 1, 2)).items()
+    }
+    _persistence.draw_dots(column[1], holes, longest, size=9)
+    column[1].set(ylabel="", xlabel="birth, distance")
+    column[1].get_legend().remove()
 
 
 def run_case(
     name: str, dispersion: float, seeds: int, units: int
 ) -> tuple[list[records.Row], np.ndarray]:
-    """Learns a case from each seed; returns a row for each, and distances of seed 0."""
+    """Learns a case from each seed; returns a row for each, and positions of seed 0."""
     truth, manifold = CASES[name]
-    rows, tables = [], []
+    rows, positions = [], []
     for seed in range(seeds):
         points, true = learn(truth, manifold, seed, units, dispersion=dispersion)
-        tables.append(compute_distances(manifold, points))
+        positions.append(points)
+        learned = compute_distances(manifold, points)
         row = {"case": name, "dispersion": dispersion, "seed": seed}
-        row["correlation"] = correlate_ranks(tables[-1], true)
-        rows.append(row | {"mean_distance": float(tables[-1].mean())})
-    return rows, tables[0]
+        row["correlation"] = correlate_ranks(learned, true)
+        rows.append(row | {"mean_distance": float(learned.mean())})
+    return rows, positions[0]
 
 
 def main() -> None:
@@ -162,23 +198,31 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=256)
     folder = pathlib.Path("runs/planted_geometry")
     parser.add_argument("--output", type=pathlib.Path, default=folder)
+    parser.add_argument(
+        "--draw", action="store_true", help="the picture of docs, of what it has already"
+    )
     args = parser.parse_args()
+    if args.draw:
+        picture = RESULTS.parent / "images" / "planted_geometry.svg"
+        return draw(read_positions(RESULTS / "planted_positions.csv"), picture)
     args.output.mkdir(parents=True, exist_ok=True)
     table = Table("", "dispersion", "median", "all seeds")
-    rows, pictures = [], {}
+    rows, positions = [], []
     for name in CASES:
         for dispersion in (3.0, 0.0):
             case, learned = run_case(name, dispersion, args.seeds, args.units)
             rows += case
             if dispersion:
-                pictures[name] = learned
+                positions += list_positions(name, learned)
             correlations = [row["correlation"] for row in case]
             median = format_number(statistics.median(correlations), 3)
             seeds = " ".join(format_number(value, 3) for value in correlations)
             print(name, dispersion, median, seeds, flush=True)
             table.add_row(name, str(dispersion), median, seeds)
     records.write(args.output / "results.csv", rows)
-    draw(pictures, args.output / "planted_geometry.png")
+    records.write(args.output / "planted_positions.csv", positions)
+    learned = read_positions(args.output / "planted_positions.csv")
+    draw(learned, args.output / "planted_geometry.svg")
     Console().print(table)
 
 

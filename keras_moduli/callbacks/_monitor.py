@@ -5,6 +5,7 @@ import warnings
 import keras
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.report import geometry
 
 
@@ -26,6 +27,9 @@ class GeometryMonitor(keras.callbacks.Callback):
         super().__init__()
         self.frequency = _checks.integer("frequency", frequency, minimum=1)
         self._told: set[tuple[str, str]] = set()
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks that there is something to look at."""

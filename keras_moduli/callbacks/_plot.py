@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_moduli import _checks, plot
+from keras_moduli._repr import write_call
 from keras_moduli.report import placement
 
 _KINDS = ("overview", "neurons", "matrix", "distances")
@@ -66,6 +67,9 @@ class PlotGeometry(keras.callbacks.Callback):
         self.kind = _checks.choice("kind", kind, _KINDS)
         self.seconds = _checks.positive("seconds", seconds)
         self._written: list[Path] = []
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Draws the start, and checks that there is something to draw."""

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_moduli import _checks, _keras_private, schedules
+from keras_moduli._repr import write_call
 from keras_moduli._training import Lease
 from keras_moduli.layers import NeuronEmbedding, find_embeddings
 
@@ -58,6 +59,9 @@ class GeometrySchedule(keras.callbacks.Callback):
         from_0 = functools.partial(_checks.integer, minimum=0)
         self.freeze = _checks.optional(from_0, "freeze", freeze)
         self._lease: Any = None  # of what is to be taken back
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks that there is something to schedule, and notes how it is."""

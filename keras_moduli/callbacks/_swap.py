@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.connectivity import get_dense_shape
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.regularizers._assignment import NeuronSet, find_neuron_sets
@@ -32,6 +33,9 @@ class NeuronSwap(keras.callbacks.Callback):
         super().__init__()
         self.frequency = _checks.integer("frequency", frequency, minimum=1)
         self.sweeps = _checks.integer("sweeps", sweeps, minimum=1)
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Checks that there are neurons to swap."""

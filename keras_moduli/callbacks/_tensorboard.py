@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_moduli import _checks, plot
+from keras_moduli._repr import write_call
 from keras_moduli.report import placement
 
 
@@ -49,6 +50,9 @@ class TensorBoardGeometry(keras.callbacks.Callback):
         self.every = _checks.integer("every", every, minimum=1)
         self.kernel = kernel
         self._writer: Any = None
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Opens the file of events, and checks that there is something to write."""

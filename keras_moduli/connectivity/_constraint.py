@@ -56,7 +56,7 @@ def _refuse(constraint: Any) -> str:
         "or MaxNorm, MinMaxNorm or UnitNorm with `axis=0`, what reaches each output, or "
         "`axis=[0, 1]`, all. Another one, of blocks (columns of blocks, outputs, inputs),"
         " can be given to the weight when the layer is built, and again when it is "
-        "loaded, since no config has it: `layer.cell.recurrent_kernel.constraint = ...`, "
+        "loaded, since no config has it: `layer.recurrent_kernel.constraint = ...`, "
         "or `layer.kernel.constraint` of a SparseDense."
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_moduli._repr import write_call
 from keras_moduli.connectivity._layout import BlockLayout
 
 Array = NDArray[Any]
@@ -41,6 +42,9 @@ class BlockKernel:
     gates: int
     connectivity: Any
     recurrent: bool
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from keras_moduli import _backend, _checks
 from keras_moduli._registry import PACKAGE, Configuration
+from keras_moduli._repr import write_call
 
 Array = NDArray[Any]
 Tensor = Any
+
+_MOST_SHOWN = 16  # blocks, whose indices the repr lists
 
 
 @keras.saving.register_keras_serializable(f"{PACKAGE}.sparse")
@@ -75,6 +78,15 @@ class BlockLayout(Configuration):
                 f"`indices` must be in [0, {down}), rows of blocks. Received values from "
                 f"{min(flat)} to {max(flat)}"
             )
+
+    def __repr__(self) -> str:
+        if len(self.indices) * len(self.indices[0]) <= _MOST_SHOWN:
+            return write_call(self)
+        down, _ = self._blocks_of(self.rows, self.columns, self.block)
+        return (
+            f"<BlockLayout of {self.rows} × {self.columns} in blocks of {self.block[0]} "
+            f"× {self.block[1]}: {len(self.indices[0])} of {down} in each column>"
+        )
 
     @staticmethod
     def _blocks_of(rows: int, columns: int, block: tuple[int, int]) -> tuple[int, int]:

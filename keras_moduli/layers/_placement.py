@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.connectivity import find_kernel
 from keras_moduli.layers._embedding import NeuronEmbedding
 from keras_moduli.regularizers import (
@@ -36,6 +37,9 @@ class LearnedPlacement(Placement):
         self.taps = taps
         self.square = inputs is outputs
         self.embeddings = (inputs,) if self.square else (inputs, outputs)
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def positions(self, inputs: int, outputs: int) -> Positions:
         """Returns the points as tensors, into which gradients flow."""

@@ -14,6 +14,7 @@ from keras_moduli.layers._embedding import (
     serialize_embedding,
 )
 from keras_moduli.layers._placement import LearnedPlacement, attach
+from keras_moduli.layers._shortcuts import HasCell, HasCost
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers import Cost
 from keras_moduli.regularizers._cost import take_options
@@ -23,7 +24,7 @@ DISPERSION = 3.0
 _KNOWN = ("manifold", "gates", "input_axes")
 
 
-class LearnedGeometry:
+class LearnedGeometry(HasCost):
     """What the layers and cells of this package add to Keras's own.
 
     The positions of the neurons are the weight `embedding`, (units, ambient_dim), which
@@ -38,7 +39,8 @@ class LearnedGeometry:
     above 0. All gates share the positions.
 
     The embedding belongs to the cell where a cell is used alone, and to the layer where a
-    layer is: Keras's layers build their own cells, and keep their fused paths.
+    layer is: Keras's layers build their own cells, and keep their fused paths. Both have
+    the `manifold`, and the `recurrent_kernel` of the cell.
 
     Args:
         units: Number of neurons.
@@ -51,7 +53,7 @@ class LearnedGeometry:
         embedding_seed: Seed of the first positions, `manifold.sample(units, seed)`.
         embedding_initializer: A Keras initializer for the first positions instead.
         embedding_trainable: Whether the positions are learned.
-        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
         power: Power of |w|, an integer of at least 1; 1 by default.
         reduction: `"sum"`, the default, or `"mean"` over the entries of the kernel.
         dispersion: At least 0. The default, 3, recovers planted circles, spheres and
@@ -122,10 +124,10 @@ class _Cell(LearnedGeometry):
         self._place_neurons(self.recurrent_kernel)  # type: ignore[attr-defined]
 
 
-class _Layer(LearnedGeometry):
+class _Layer(LearnedGeometry, HasCell):
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         super().build(sequences_shape, initial_state_shape)  # type: ignore[misc]
-        self._place_neurons(self.cell.recurrent_kernel)  # type: ignore[attr-defined]
+        self._place_neurons(self.recurrent_kernel)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -185,7 +187,7 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
         units: n, the number of neurons.
         manifold: Where they live: a name or a `Manifold`; `"euclidean"` by default.
         inhibitor: f: a name or an `Inhibitor`; `"diffusion"` by default.
-        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
         dispersion: Factor of the repulsion, at least 0; 3 by default.
         embedding: A `NeuronEmbedding` to share with other layers, with its manifold.
         **kwargs: Other arguments of `LearnedGeometry` and of `keras.layers.SimpleRNN`.
@@ -198,8 +200,10 @@ class ModuliSimpleRNN(_Layer, keras.layers.SimpleRNN):
         >>> import keras, keras_moduli as km
         >>> layer = km.layers.ModuliSimpleRNN(32, manifold="torus", strength=1e-3)
         >>> layer.build((None, 10, 4))
-        >>> tuple(layer.embedding.shape)
-        (32, 2)
+        >>> layer.manifold, tuple(layer.embedding.shape)
+        (Torus(dim=2, period=10.0), (32, 2))
+        >>> tuple(layer.recurrent_kernel.shape)
+        (32, 32)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
@@ -223,7 +227,7 @@ class ModuliGRU(_Layer, keras.layers.GRU):
         units: n, the number of neurons.
         manifold: Where they live: a name or a `Manifold`; `"euclidean"` by default.
         inhibitor: f: a name or an `Inhibitor`; `"diffusion"` by default.
-        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
         dispersion: Factor of the repulsion, at least 0; 3 by default.
         embedding: A `NeuronEmbedding` to share with other layers, with its manifold.
         **kwargs: Other arguments of `LearnedGeometry` and of `keras.layers.GRU`.
@@ -236,8 +240,10 @@ class ModuliGRU(_Layer, keras.layers.GRU):
         >>> import keras, keras_moduli as km
         >>> layer = km.layers.ModuliGRU(32, manifold="torus", strength=1e-3)
         >>> layer.build((None, 10, 4))
-        >>> tuple(layer.embedding.shape)
-        (32, 2)
+        >>> layer.manifold, tuple(layer.embedding.shape)
+        (Torus(dim=2, period=10.0), (32, 2))
+        >>> tuple(layer.recurrent_kernel.shape)
+        (32, 96)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """
@@ -261,7 +267,7 @@ class ModuliLSTM(_Layer, keras.layers.LSTM):
         units: n, the number of neurons.
         manifold: Where they live: a name or a `Manifold`; `"euclidean"` by default.
         inhibitor: f: a name or an `Inhibitor`; `"diffusion"` by default.
-        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
         dispersion: Factor of the repulsion, at least 0; 3 by default.
         embedding: A `NeuronEmbedding` to share with other layers, with its manifold.
         **kwargs: Other arguments of `LearnedGeometry` and of `keras.layers.LSTM`.
@@ -274,8 +280,10 @@ class ModuliLSTM(_Layer, keras.layers.LSTM):
         >>> import keras, keras_moduli as km
         >>> layer = km.layers.ModuliLSTM(32, manifold="torus", strength=1e-3)
         >>> layer.build((None, 10, 4))
-        >>> tuple(layer.embedding.shape)
-        (32, 2)
+        >>> layer.manifold, tuple(layer.embedding.shape)
+        (Torus(dim=2, period=10.0), (32, 2))
+        >>> tuple(layer.recurrent_kernel.shape)
+        (32, 128)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
     """

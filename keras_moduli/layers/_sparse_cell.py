@@ -15,12 +15,13 @@ from keras_moduli.layers._block_weights import (
     get_connectivity,
     multiply_rows,
 )
+from keras_moduli.layers._shortcuts import HasConnectivity
 
 Tensor = Any
 Variable = Any
 
 
-class SparseCell(abc.ABC):
+class SparseCell(HasConnectivity, abc.ABC):
     """What the sparse cells add to Keras's own.
 
     The recurrent kernel has the blocks that `connectivity` says, and no others: they are

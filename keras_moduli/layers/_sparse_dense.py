@@ -11,21 +11,22 @@ from keras_moduli.layers._block_weights import (
     get_connectivity,
     multiply_rows,
 )
+from keras_moduli.layers._shortcuts import HasConnectivity
 
 Tensor = Any
 Variable = Any
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class SparseDense(keras.layers.Dense):
+class SparseDense(HasConnectivity, keras.layers.Dense):
     """`keras.layers.Dense` that is sparse from the first step.
 
         y = activation(x @ kernel + bias)
 
     where the kernel has only the blocks of b inputs and c outputs that `connectivity`
     says: `kernel` is (units/c, c, K·b), for each of their columns K blocks, in the rows
-    of blocks `kernel_indices`, (units/c, K). It is never dense. Inputs are (...,
-    features) and outputs (..., units).
+    of blocks `kernel_indices`, (units/c, K). It is never dense. `manifold` is that of
+    `connectivity`, if it has one. Inputs are (..., features) and outputs (..., units).
 
     Args:
         units: Number of outputs.

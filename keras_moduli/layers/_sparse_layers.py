@@ -19,9 +19,10 @@ class SparseSimpleRNN(SparseRNN):
         h ← activation(x + Rᵀ h)
 
     as `SparseSimpleRNNCell`, its `cell`, says. The recurrent kernel R is never dense:
-    `cell.recurrent_kernel` holds blocks of b inputs and c outputs, (units/c, c, K·b),
-    and `cell.recurrent_kernel_indices` where they are, (units/c, K). All else is as
-    in Keras, with its arguments, masks, states and shapes.
+    `recurrent_kernel` holds blocks of b inputs and c outputs, (units/c, c, K·b), and
+    `cell.recurrent_kernel_indices` where they are, (units/c, K). `manifold` is that of
+    `connectivity`, if it has one. All else is as in Keras, with its arguments, masks,
+    states and shapes.
 
     Args:
         units: Number of neurons.
@@ -43,8 +44,8 @@ class SparseSimpleRNN(SparseRNN):
         >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
         >>> layer = km.layers.SparseSimpleRNN(256, connectivity=rule)
         >>> layer.build((None, 10, 4))
-        >>> tuple(layer.cell.recurrent_kernel.shape)
-        (16, 16, 64)
+        >>> tuple(layer.recurrent_kernel.shape), layer.manifold
+        ((16, 16, 64), Torus(dim=2, period=10.0))
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -60,9 +61,10 @@ class SparseGRU(SparseRNN):
         h ← σ(z + u)·h + (1 − σ(z + u))·ĝ
 
     as `SparseGRUCell`, its `cell`, says. The recurrent kernel R is never dense:
-    `cell.recurrent_kernel` holds blocks of b inputs and c outputs, (3·units/c, c, K·b),
-    and `cell.recurrent_kernel_indices` where they are, (3·units/c, K). All else is as
-    in Keras, with its arguments, masks, states and shapes.
+    `recurrent_kernel` holds blocks of b inputs and c outputs, (3·units/c, c, K·b), and
+    `cell.recurrent_kernel_indices` where they are, (3·units/c, K). `manifold` is that of
+    `connectivity`, if it has one. All else is as in Keras, with its arguments, masks,
+    states and shapes.
 
     Args:
         units: Number of neurons.
@@ -84,8 +86,8 @@ class SparseGRU(SparseRNN):
         >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
         >>> layer = km.layers.SparseGRU(256, connectivity=rule)
         >>> layer.build((None, 10, 4))
-        >>> tuple(layer.cell.recurrent_kernel.shape)
-        (48, 16, 64)
+        >>> tuple(layer.recurrent_kernel.shape), layer.manifold
+        ((48, 16, 64), Torus(dim=2, period=10.0))
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).
@@ -101,9 +103,10 @@ class SparseLSTM(SparseRNN):
         c ← σ(f)·c + σ(i)·activation(g);  h ← σ(o)·activation(c)
 
     as `SparseLSTMCell`, its `cell`, says. The recurrent kernel R is never dense:
-    `cell.recurrent_kernel` holds blocks of b inputs and c outputs, (4·units/c, c, K·b),
-    and `cell.recurrent_kernel_indices` where they are, (4·units/c, K). All else is as
-    in Keras, with its arguments, masks, states and shapes.
+    `recurrent_kernel` holds blocks of b inputs and c outputs, (4·units/c, c, K·b), and
+    `cell.recurrent_kernel_indices` where they are, (4·units/c, K). `manifold` is that of
+    `connectivity`, if it has one. All else is as in Keras, with its arguments, masks,
+    states and shapes.
 
     Args:
         units: Number of neurons.
@@ -125,8 +128,8 @@ class SparseLSTM(SparseRNN):
         >>> rule = km.connectivity.SmallWorld("torus", density=1 / 4, block=(16, 16))
         >>> layer = km.layers.SparseLSTM(256, connectivity=rule)
         >>> layer.build((None, 10, 4))
-        >>> tuple(layer.cell.recurrent_kernel.shape)
-        (64, 16, 64)
+        >>> tuple(layer.recurrent_kernel.shape), layer.manifold
+        ((64, 16, 64), Torus(dim=2, period=10.0))
 
     Source: M. Khona, S. Chandra, J. J. Ma and I. R. Fiete, "Winning the lottery with
     neural connectivity constraints", Neural Computation (2023).

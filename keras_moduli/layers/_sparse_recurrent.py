@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_moduli import _backend
 from keras_moduli.connectivity._layout import to_columns, to_rows
+from keras_moduli.layers._shortcuts import HasCell, HasConnectivity
 from keras_moduli.layers._sparse_cell import SparseCell
 
 Tensor = Any
@@ -29,7 +30,7 @@ _LAYER_ARGUMENTS = (
 _SHARED = ("dtype", "trainable")
 
 
-class SparseRNN(keras.layers.RNN):
+class SparseRNN(HasCell, HasConnectivity, keras.layers.RNN):
     """What recurrent layers with a sparse cell have in common.
 
     Args:

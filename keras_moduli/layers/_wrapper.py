@@ -20,6 +20,7 @@ from keras_moduli.layers._embedding import (
 )
 from keras_moduli.layers._placement import LearnedPlacement, attach
 from keras_moduli.layers._recurrent import DISPERSION
+from keras_moduli.layers._shortcuts import HasCost, HasLayer
 from keras_moduli.layers._sparse_recurrent import SparseRNN
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers import Cost
@@ -60,7 +61,7 @@ class Connection:
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class Moduli(keras.layers.Wrapper):
+class Moduli(HasCost, HasLayer, keras.layers.Wrapper):
     """Gives the kernels of a layer learned geometry.
 
     Each set of neurons that the layer connects has its positions: `input_embedding` and
@@ -71,14 +72,15 @@ class Moduli(keras.layers.Wrapper):
 
         strength · [ Σⱼₖ f(d(xⱼ, yₖ))·|wⱼₖ|^power + dispersion·f(r)·(Σ |w|^power)·D ]
 
-    as in `LearnedGeometry`.
+    as in `LearnedGeometry`. `manifold` is where the neurons live, and `recurrent_kernel`
+    that of the layer.
 
     Args:
         layer: The layer to wrap.
         manifold: Where its neurons live: a name, or a `Manifold`. By default that of the
             given embeddings, or `"euclidean"`.
         inhibitor: f: a name, or an `Inhibitor`; `"diffusion"` by default.
-        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
         input_embedding: A `NeuronEmbedding` to share with the layer whose outputs these
             inputs are. It brings its manifold.
         output_embedding: One to share with the layers that take the outputs.
@@ -113,7 +115,7 @@ class Moduli(keras.layers.Wrapper):
         layer: keras.layers.Layer,
         manifold: str | Manifold | None = None,
         inhibitor: str | Inhibitor = "diffusion",
-        strength: float = 1e-3,
+        strength: float = 3e-5,
         *,
         input_embedding: NeuronEmbedding | None = None,
         output_embedding: NeuronEmbedding | None = None,

@@ -1,7 +1,7 @@
 """Manifolds made of others, and metrics given by a table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -9,9 +9,12 @@ import numpy as np
 from keras import ops
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.manifolds._base import Array, Manifold, Tensor, get, register
 
 __all__ = ["FiniteMetric", "Product"]
+
+_MOST_SHOWN = 4  # elements, whose distances the repr lists
 
 
 @register("product")
@@ -111,12 +114,17 @@ class FiniteMetric(Manifold):
     """
 
     learnable: ClassVar[bool] = False
-    distances: tuple[tuple[float, ...], ...] = field(repr=False)
+    distances: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
         table = _checks.array(self.distances, "distances")
         _check_metric(table)
         self._set(distances=tuple(map(tuple, table.tolist())))
+
+    def __repr__(self) -> str:
+        if self.size <= _MOST_SHOWN:
+            return write_call(self)
+        return f"<FiniteMetric of {self.size} elements>"
 
     @classmethod
     def from_graph(cls, graph: Any) -> Self:

@@ -48,7 +48,7 @@ def manifold(manifold: Any, *, ax: Axes = None) -> Axes:
         drawn.distance(points.astype(np.float32), points[center].astype(np.float32))
     )
     layout = lay_out(drawn, points)
-    with _style.drawing(ax, size=(4.2, 3.6)) as ax:
+    with _style.drawing(ax, size=(4.2, 3.6), space=True) as ax:
         ax = prepare(ax, layout)
         draw_points(ax, layout, distances, "distance from ×")
         dots = ax.collections[-1]

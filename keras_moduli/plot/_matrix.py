@@ -154,7 +154,7 @@ def _paint(rows: Array, columns: Array, weights: Any, shape: tuple[int, int]) ->
 def _show(ax: Axes, image: Array, values: str, is_binned: bool) -> None:
     colors = _style.load("matplotlib.colors")
     if values == "weight":
-        most = max(np.abs(image).max(initial=0.0), 1e-30)
+        most = max(np.abs(image[np.isfinite(image)]).max(initial=0.0), 1e-30)
         picture = ax.imshow(image, cmap=_style.DIVERGING, vmin=-most, vmax=most)
     else:
         ramp = colors.LinearSegmentedColormap.from_list("ink", ["white", _style.INK])

@@ -22,6 +22,7 @@ def neurons(
     kernel: str | None = None,
     *,
     color: ArrayLike | None = None,
+    period: float | None = None,
     edges: float = 0.25,
     ax: Axes = None,
 ) -> Axes:
@@ -29,13 +30,15 @@ def neurons(
 
     The flat torus, Klein bottle and Möbius strip are rectangles whose edges are glued:
     lines that leave on one side come back on the other. The sphere is drawn in space; of
-    Rⁿ and others two principal axes, with their share of the variance.
+    Rⁿ and others two principal axes, with their share of the variance. Where positions
+    are learned, neurons that have no connection are left out.
 
     Args:
         model: A built Keras model or layer, or a `km.placement`.
         kernel: Name of a layer, or of a weight matrix as `km.geometry` prints it. By
             default the first that has a geometry.
         color: One number for each neuron, such as what it responds to.
+        period: Of `color`, such as 360 for degrees: the colors are those of a circle.
         edges: Fraction of the connections between neurons that is drawn, the strongest,
             in [0, 1]; at most 2,000.
         ax: Axes to draw into, which a sphere replaces by axes of space.
@@ -45,7 +48,7 @@ def neurons(
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If there is no geometry, or `color` is of another size.
+        ValueError: If there is no geometry, or `color` or `period` is out of range.
 
     Examples:
         >>> import keras, keras_moduli as km
@@ -55,17 +58,23 @@ def neurons(
         32
     """
     placed = find_placement(model, kernel)
-    points = _list_points(placed)
-    colors = None if color is None else _check_colors(color, len(points))
-    shown = np.arange(0, len(points), -(-len(points) // _MOST_NEURONS))
-    lines, strength = _choose_edges(placed, shown, _check_share(edges))
-    layout = lay_out(placed.manifold, points[shown])
-    with _style.drawing(ax, size=(4.2, 4.2)) as ax:
-        ax = prepare(ax, layout)
-        draw_lines(ax, layout, *lines, strength)
-        draw_points(ax, layout, None if colors is None else colors[shown])
-        frame(ax, layout)
-        ax.set_title(_describe(placed, len(shown), len(lines[0])))
+    size = len(_list_points(placed))
+    colors = None if color is None else _check_colors(color, size, period)
+    with _style.drawing(ax, size=(4.2, 4.2), space=True) as ax:
+        return _draw(ax, placed, colors, period, _check_share(edges))
+
+
+def _draw(
+    ax: Axes, placed: Placement, colors: Array | None, period: float | None, share: float
+) -> Axes:
+    shown = _choose_points(placed)
+    lines, strength = _choose_edges(placed, shown, share)
+    layout = lay_out(placed.manifold, _list_points(placed)[shown])
+    ax = prepare(ax, layout)
+    draw_lines(ax, layout, *lines, strength)
+    draw_points(ax, layout, None if colors is None else colors[shown], period=period)
+    frame(ax, layout)
+    ax.set_title(_describe(placed, shown, len(lines[0])))
     return ax
 
 
@@ -73,21 +82,33 @@ def prepare(ax: Axes, layout: Layout) -> Axes:
     """Returns axes of as many dimensions as points have, with the surface, if any."""
     if layout.points.shape[1] == 3:
         ax = _style.replace_by_3d(ax)
+    else:
+        _style.check_plane(ax)
     if layout.surface is not None:
         ax.plot_surface(*layout.surface, color=_style.PALE, alpha=0.25, linewidth=0)
     return ax
 
 
-def draw_points(ax: Axes, layout: Layout, colors: Array | None, label: str = "") -> None:
+def draw_points(
+    ax: Axes,
+    layout: Layout,
+    colors: Array | None,
+    label: str = "",
+    period: float | None = None,
+) -> None:
     """Draws one dot for each point, on top of all else."""
     size = float(np.clip(14 * 512 / len(layout.points), 3, 14))
-    plain = {"color": _style.INK} if colors is None else {}
+    plain = {"color": _style.INK, "linewidths": 0} if colors is None else {}
+    if colors is not None:  # some colors of a circle are pale
+        plain = {"edgecolors": _style.INK, "linewidths": 0.3 * (period is not None)}
+        size *= 2 if period is not None else 1
     dots = ax.scatter(
         *layout.points.T,
         c=colors,
-        cmap=None if colors is None else _style.SEQUENTIAL,
+        cmap=None if colors is None else _choose_palette(period),
+        vmin=None if colors is None or period is None else 0.0,
+        vmax=None if colors is None else period,
         s=size,
-        linewidths=0,
         zorder=3,
         **plain,
     )
@@ -140,6 +161,20 @@ def _list_points(placed: Placement) -> Array:
     return np.concatenate([placed.input_positions, placed.positions])
 
 
+def _choose_palette(period: float | None) -> str:
+    return _style.SEQUENTIAL if period is None else _style.CYCLIC
+
+
+def _choose_points(placed: Placement) -> Array:
+    """Returns the neurons that are drawn: those that have a place, or some of them."""
+    senders = len(placed.input_positions) * (not placed.is_recurrent)
+    shown = np.arange(senders + len(placed.positions))
+    if placed.learned and len(placed.connections):
+        outputs = senders + placed.connected
+        shown = np.union1d(placed.connected_inputs if senders else outputs, outputs)
+    return shown[:: -(-len(shown) // _MOST_NEURONS)]
+
+
 def _choose_edges(
     placed: Placement, shown: Array, share: float
 ) -> tuple[tuple[Array, Array], Array]:
@@ -155,11 +190,18 @@ def _choose_edges(
     inputs, outputs = number[inputs], number[outputs]
     apart = (inputs != outputs) & (inputs >= 0) & (outputs >= 0)
     inputs, outputs, strength = (
-        values[apart] for values in (inputs, outputs, np.abs(links.weights))
+        values[apart] for values in (inputs, outputs, _measure(links.weights))
     )
     most = min(round(share * len(strength)), _MOST_EDGES)
     strongest = np.argsort(strength, kind="stable")[len(strength) - most :]
     return (inputs[strongest], outputs[strongest]), strength[strongest]
+
+
+def _measure(weights: Array) -> Array:
+    """Returns how strong connections are; one that is not finite is of the strongest."""
+    strength = np.abs(weights.astype(np.float32))
+    finite = np.isfinite(strength)
+    return np.where(finite, strength, strength[finite].max(initial=0.0))
 
 
 def _check_share(edges: Any) -> float:
@@ -169,17 +211,24 @@ def _check_share(edges: Any) -> float:
     return share
 
 
-def _check_colors(color: ArrayLike, n: int) -> Array:
+def _check_colors(color: ArrayLike, n: int, period: float | None) -> Array:
     colors = np.asarray(color)
     if colors.shape != (n,):
         raise ValueError(
             f"`color` must hold one number for each of {n} neurons. Received: "
             f"color.shape={colors.shape}"
         )
+    if period is not None:
+        colors = np.mod(colors, _checks.positive("period", period))
     return colors
 
 
-def _describe(placed: Placement, shown: int, edges: int) -> str:
+def _describe(placed: Placement, shown: Array, edges: int) -> str:
+    size = len(_list_points(placed))
     where = "learned on" if placed.learned else "on"
     name = type(placed.manifold).__name__
-    return f"{shown:,} neurons {where} {name}\nthe strongest {edges:,} connections"
+    count = f"{len(shown):,}" if len(shown) == size else f"{len(shown):,} of {size:,}"
+    links = f"\nthe strongest {edges:,} connections" if edges else ""
+    if odd := np.count_nonzero(~np.isfinite(placed.connections.weights)):
+        links += f"\n{odd:,} weights are not finite"
+    return f"{count} neurons {where} {name}{links}"

@@ -36,7 +36,7 @@ def persistence(
     Args:
         states: An array of points (n, d), such as the states of a layer, at Euclidean
             distances; or a built model or layer, or a `km.placement`, of whose neurons
-            the geodesic distances are taken.
+            the geodesic distances are taken: of learned ones those with connections.
         dims: Which dimensions: 0, pieces; 1, loops; 2, voids.
         kernel: Name of a layer or weight matrix, where a model has several.
         kind: `"barcode"`, a bar from birth to death of each feature; or `"diagram"`, a
@@ -62,12 +62,18 @@ def persistence(
     _checks.choice("kind", kind, ("barcode", "diagram"))
     _check_dims(dims)
     distances = _spread_out(_measure(states, kernel))
-    intervals = _compute(distances, dims)
+    intervals = compute(distances, dims)
     with _style.drawing(ax, size=(4.4, 3.6)) as ax:
-        draw = _draw_bars if kind == "barcode" else _draw_dots
-        draw(ax, intervals, float(distances.max()))
+        draw = _draw_bars if kind == "barcode" else draw_dots
+        draw(ax, intervals, _find_end(intervals, distances))
         ax.set_title(f"persistent homology of {len(distances):,} points")
     return ax
+
+
+def _find_end(intervals: dict[int, Array], distances: Array) -> float:
+    """Returns where the axis ends: a little beyond all that ends."""
+    ends = [float(part[np.isfinite(part)].max(initial=0)) for part in intervals.values()]
+    return 1.1 * max(ends) or float(distances.max())
 
 
 def _check_dims(dims: Sequence[int]) -> None:
@@ -80,7 +86,10 @@ def _measure(states: Any, kernel: str | None) -> Array:
     if isinstance(states, keras.Layer):
         states = placement(states, kernel)
     if isinstance(states, Placement):
-        points = _thin(states.positions)
+        where = states.positions
+        if states.learned and len(states.connections):
+            where = where[states.connected]
+        points = _thin(where)
         table = np.asarray(
             keras.ops.convert_to_numpy(states.manifold.pairwise(points.astype("float32")))
         )
@@ -114,7 +123,7 @@ def _spread_out(distances: Array) -> Array:
     return distances[np.ix_(chosen, chosen)]
 
 
-def _compute(distances: Array, dims: Sequence[int]) -> dict[int, Array]:
+def compute(distances: Array, dims: Sequence[int]) -> dict[int, Array]:
     """Returns births and deaths (features, 2) of each dimension, the longest first."""
     found = _style.load("ripser").ripser(
         distances, maxdim=max(dims), distance_matrix=True
@@ -145,10 +154,13 @@ def _draw_bars(ax: Axes, chosen: dict[int, Array], longest: float) -> None:
     ax.set(xlim=(0, longest * 1.02), ylim=(place - 1, -1))
 
 
-def _draw_dots(ax: Axes, chosen: dict[int, Array], longest: float) -> None:
+def draw_dots(
+    ax: Axes, chosen: dict[int, Array], longest: float, size: float = 16
+) -> None:
+    """Draws a dot for each feature, death over birth; an endless one at the top."""
     ax.plot([0, longest], [0, longest], color=_style.PALE, linewidth=1)
     for dim, intervals in chosen.items():
         births, deaths = intervals[:, 0], np.minimum(intervals[:, 1], longest)
-        ax.scatter(births, deaths, s=16, color=_style.COLORS[dim], label=_NAMES[dim])
+        ax.scatter(births, deaths, s=size, color=_style.COLORS[dim], label=_NAMES[dim])
     ax.set(xlabel="birth, distance", ylabel="death, distance", aspect="equal")
     ax.legend(loc="lower right")

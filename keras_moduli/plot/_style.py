@@ -5,6 +5,8 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 Axes = Any
 
 # Okabe and Ito's colors, which people of all kinds of color vision tell apart.
@@ -55,24 +57,85 @@ def load(module: str) -> Any:
 
 
 @contextlib.contextmanager
-def drawing(ax: Axes = None, size: tuple[float, float] = (4.2, 3.4)) -> Iterator[Axes]:
+def drawing(
+    ax: Axes = None, size: tuple[float, float] = (4.2, 3.4), *, space: bool = False
+) -> Iterator[Axes]:
     """Gives the axes that were given, or new ones, in the style of all figures.
 
     Args:
         ax: Axes of matplotlib, or None for those of a new figure.
         size: Of a new figure, in inches.
+        space: Whether axes in three dimensions will do.
 
     Raises:
         ImportError: If matplotlib is not installed.
         TypeError: If `ax` is no axes.
+        ValueError: If it has three dimensions and must not.
     """
     pyplot = load("matplotlib.pyplot")
     if ax is not None and not isinstance(ax, load("matplotlib.axes").Axes):
         raise TypeError(f"`ax` must be the axes of a matplotlib figure. Received: {ax!r}")
+    if ax is not None and not space:
+        check_plane(ax)
     with pyplot.rc_context(SETTINGS):
         if ax is None:
             ax = pyplot.figure(figsize=size).add_subplot()
         yield ax
+
+
+@contextlib.contextmanager
+def panels(
+    rows: int, columns: int, size: tuple[float, float], **options: Any
+) -> Iterator[Any]:
+    """Gives an array of axes (rows, columns) of a new figure, in the style of all.
+
+    Args:
+        rows: Of panels.
+        columns: Of panels.
+        size: Of the figure, in inches; 7 are the width of a page.
+        **options: Of `matplotlib.pyplot.subplots`.
+    """
+    pyplot = load("matplotlib.pyplot")
+    with pyplot.rc_context(SETTINGS):
+        yield pyplot.subplots(rows, columns, figsize=size, squeeze=False, **options)[1]
+
+
+def save(figure: Any, path: Any) -> None:
+    """Writes a figure to a file, the same one for the same figure, and closes it."""
+    with load("matplotlib").rc_context(SETTINGS):
+        dated = str(path).endswith((".svg", ".pdf"))
+        figure.savefig(path, metadata={"Date": None} if dated else None)
+    load("matplotlib.pyplot").close(figure)
+
+
+def draw_band(
+    ax: Axes,
+    x: Any,
+    values: Any,
+    color: str,
+    quantiles: tuple[float, float] = (0.0, 1.0),
+    **style: Any,
+) -> None:
+    """Draws the median of some runs as a line in a band, by default of all.
+
+    Args:
+        ax: Axes.
+        x: Where, (n,).
+        values: For each place those of all runs.
+        color: Of line and band.
+        quantiles: From which of the values to which the band reaches.
+        **style: Of the line.
+    """
+    levels = (quantiles[0], 0.5, quantiles[1])
+    lows, middles, highs = np.array([np.quantile(runs, levels) for runs in values]).T
+    ax.fill_between(x, lows, highs, color=color, alpha=0.18, linewidth=0)
+    ax.plot(x, middles, color=color, **{"linewidth": 1.5} | style)
+
+
+def check_plane(ax: Axes) -> None:
+    """Refuses axes in three dimensions."""
+    if ax.name == "3d":
+        raise ValueError("`ax` must have two axes, x and y. Received: projection='3d'")
 
 
 def replace_by_3d(ax: Axes) -> Axes:

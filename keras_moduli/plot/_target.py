@@ -35,7 +35,7 @@ def find_connections(
         return target.connections, target, target.label
     variable, label = _find_matrix(target, kernel)
     if not has_geometry(variable):
-        return connect(variable), None, label
+        return connect(variable, gates=_count_gates(variable)), None, label
     placed = describe_placement(variable, label)
     return placed.connections, placed, label
 
@@ -65,6 +65,12 @@ def _find_matrix(model: Any, kernel: str | None) -> tuple[Variable, str]:
             if wanted(variable):
                 return variable, label
     return matrices[0]
+
+
+def _count_gates(variable: Variable) -> int:
+    """Returns how many matrices (n, n) a recurrent kernel (n, g·n) holds, 1 of others."""
+    rows, columns = variable.shape[0], variable.shape[-1]
+    return columns // rows if _is_recurrent(variable) and columns % rows == 0 else 1
 
 
 def _is_recurrent(variable: Variable) -> bool:

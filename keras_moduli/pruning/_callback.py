@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.pruning._clock import StepClock
 from keras_moduli.pruning._fit import FitCallback
 from keras_moduli.pruning._marks import ZEROS
@@ -164,6 +165,9 @@ class MagnitudePruning(FitCallback):
         self.zeros = None if zeros is None else _checks.choice("zeros", zeros, ZEROS)
         self._loop: Any = None  # the run of a custom training loop
         self._clock: Any = None  # what counts the steps of one in `fit`
+
+    def __repr__(self) -> str:
+        return write_call(self, self.timeline, self.rule)
 
     # In a custom training loop.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_moduli._repr import write_call
 from keras_moduli.pruning._masks import find_masks
 
 
@@ -44,6 +45,9 @@ class AtFinalSparsity(keras.callbacks.Callback):
             )
         self.callback = callback
         self._pruned: Any = None
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def set_params(self, params: dict[str, Any]) -> None:
         """Passes them on."""

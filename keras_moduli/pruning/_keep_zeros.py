@@ -3,6 +3,7 @@
 import keras
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.pruning._fit import FitCallback
 from keras_moduli.pruning._marks import ZEROS
 from keras_moduli.pruning._run import Run
@@ -40,6 +41,9 @@ class KeepZeros(FitCallback):
         super().__init__()
         self.select = check_select(select)
         self.zeros = None if zeros is None else _checks.choice("zeros", zeros, ZEROS[:2])
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def make_run(self, model: keras.Model) -> Run:
         """Returns a run that holds zeros."""

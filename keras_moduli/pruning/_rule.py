@@ -242,7 +242,7 @@ def _warn_if_missed(
     if zeros < wanted - tolerance or zeros > max(before, wanted + tolerance):
         warnings.warn(
             f"The final masks of {paths} have {zeros / size:.1%} zeros instead of "
-            f"{sparsity:.1%}: only whole blocks go, and each kernel keeps one or one "
+            f"{sparsity:.1%}: only whole blocks go, and each kernel keeps a block or a "
             "weight. Choose smaller blocks, or another sparsity.",
             stacklevel=2,
         )

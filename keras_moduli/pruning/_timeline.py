@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from keras_moduli import _checks, schedules
 from keras_moduli._registry import Configuration
+from keras_moduli._repr import write_call
 
 UNITS = ("epoch", "step")
 # The paper's runs prune to the last epoch, end broken and need extra epochs.
@@ -76,6 +77,9 @@ class Timeline(Configuration):
                 )
         if self.frequency is not None:
             self._set(frequency=_checks.integer("frequency", self.frequency, minimum=1))
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def settle(self, length: int | None) -> Self:
         """Returns the same timeline with its `end` fixed.

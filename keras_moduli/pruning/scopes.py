@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
+from keras_moduli._repr import write_call
 from keras_moduli.connectivity import BlockKernel, find_kernel
 
 __all__ = [
@@ -44,6 +45,9 @@ class Kernel:
     sparsity: float
     gates: int = 1
     input_axes: int | None = None
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -111,7 +111,7 @@ def find_regularizer(variable: Any) -> DistancePenalty | None:
         >>> import keras, keras_moduli as km
         >>> layer = km.layers.ModuliSimpleRNN(8, manifold="sphere")
         >>> layer.build((None, 5, 2))
-        >>> km.regularizers.find_regularizer(layer.cell.recurrent_kernel).cost.manifold
+        >>> km.regularizers.find_regularizer(layer.recurrent_kernel).cost.manifold
         Sphere(dim=2, radius=5.0)
     """
     regularizer = getattr(variable, "regularizer", None)

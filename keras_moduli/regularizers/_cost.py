@@ -32,7 +32,7 @@ class Cost(Configuration):
 
     manifold: Any  # whatever users type: a `Manifold` and an `Inhibitor` when it is made
     inhibitor: Any
-    strength: float = 1e-3
+    strength: float = 3e-5
     power: int = 1
     reduction: str = "sum"
     gates: int = 1
@@ -67,12 +67,15 @@ class Cost(Configuration):
                 farthest=math.log(reach**2 + penalties.SOFTENING),
             )
 
-    def layout(self, shape: tuple[int, ...], *, square: bool) -> KernelLayout:
+    def layout(
+        self, shape: tuple[int, ...], *, square: bool, taps: int = 1
+    ) -> KernelLayout:
         """Returns how a kernel of this shape flattens to (inputs, gates, outputs).
 
         Args:
             shape: Shape of the kernel.
             square: Whether inputs and outputs are the same neurons.
+            taps: How many inputs share each sending neuron.
 
         Raises:
             ValueError: If the shape leaves that open; the message names the argument.
@@ -86,7 +89,7 @@ class Cost(Configuration):
                 f"gates: its {columns} outputs are not a multiple of {self.gates}."
             )
         layout = KernelLayout(inputs, self.gates, columns // self.gates)
-        if layout.inputs != layout.outputs and square:
+        if layout.inputs != taps * layout.outputs and square:
             raise ValueError(_explain_not_square(shape, layout))
         if layout.inputs != layout.outputs and self.communicability:
             raise ValueError(

@@ -179,6 +179,7 @@ def repel(
     total = cost.repulsion * scale * ops.sum(sending)
     if positions.taps > 1:
         sending = ops.sum(ops.reshape(sending, (positions.taps, -1)), axis=0)
+        squares = None  # of inputs, of which some are the same neuron
     if positions.inputs is positions.outputs:
         both = sending + receiving
         return total * _disperse(cost, positions.inputs, both, squares)

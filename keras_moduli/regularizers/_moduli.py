@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keras_moduli import _backend, _checks
 from keras_moduli._registry import PACKAGE
+from keras_moduli._repr import write_call
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers._base import DistancePenalty
@@ -52,8 +53,9 @@ class ModuliRegularizer(DistancePenalty):
 
     Args:
         manifold: M: a name such as `"torus"`, or a `keras_moduli.manifolds.Manifold`.
-        inhibitor: f: a name such as `"dog"`, or a `keras_moduli.inhibitors.Inhibitor`.
-        strength: Factor of the penalty, finite and at least 0; 1e-3 by default.
+        inhibitor: f: a name, or a `keras_moduli.inhibitors.Inhibitor`; `"diffusion"`, d²,
+            by default.
+        strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
         power: Power of |w|, an integer of at least 1, the default.
         reduction: `"sum"`, the default, is the formula above: with
             `inhibitor="constant"` it equals `keras.regularizers.L1(strength)`, with
@@ -91,8 +93,8 @@ class ModuliRegularizer(DistancePenalty):
     def __init__(
         self,
         manifold: str | Manifold = "torus",
-        inhibitor: str | Inhibitor = "dog",
-        strength: float = 1e-3,
+        inhibitor: str | Inhibitor = "diffusion",
+        strength: float = 3e-5,
         **options: Any,
     ) -> None:
         try:
@@ -128,7 +130,7 @@ class ModuliRegularizer(DistancePenalty):
         """Returns the penalty by distance alone, in float32 or better."""
         if not hasattr(kernel, "shape") or not hasattr(kernel, "dtype"):
             kernel = _checks.tensor(kernel, "kernel")
-        layout = self.cost.layout(kernel.shape, square=self.placement.square)
+        layout = self.layout(kernel.shape)
         positions = self.placement.positions(layout.inputs, layout.outputs)
         constant = not positions.learned and not are_many(layout)
         coefficients = self._fix(layout, positions) if constant else None
@@ -140,7 +142,8 @@ class ModuliRegularizer(DistancePenalty):
         Raises:
             ValueError: If the shape leaves that open; the message names the argument.
         """
-        return self.cost.layout(shape, square=self.placement.square)
+        placement = self.placement
+        return self.cost.layout(shape, square=placement.square, taps=placement.taps)
 
     def positions(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Returns where the input and output neurons of a kernel are.
@@ -191,10 +194,7 @@ class ModuliRegularizer(DistancePenalty):
         return {name: config[name] for name in _SIGNATURE.parameters}
 
     def __repr__(self) -> str:
-        return (
-            f"ModuliRegularizer({self.cost.manifold!r}, {self.cost.inhibitor!r}, "
-            f"strength={self.cost.strength!r})"
-        )
+        return write_call(self, self.cost, self.placement)
 
     def _locate(self, layout: KernelLayout) -> Positions:
         return self.placement.positions(layout.inputs, layout.outputs)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_moduli import _checks, manifolds
+from keras_moduli._repr import write_call
 from keras_moduli.manifolds import Manifold
 
 Tensor = Any
@@ -40,8 +41,10 @@ class Placement(abc.ABC):
     Attributes:
         square: Whether inputs and outputs are the same neurons.
         embeddings: The layers that own the positions; none if they are fixed.
+        taps: How many inputs of the kernel share each sending neuron.
     """
 
+    taps = 1
     square: bool
     embeddings: tuple[Any, ...]
 
@@ -84,6 +87,9 @@ class FixedPlacement(Placement):
                 "outputs."
             )
         self.square = output_seed is None and output_embedding is None
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def positions(self, inputs: int, outputs: int) -> Positions:
         """Returns the given points, or `manifold.sample(n, seed)`."""

@@ -54,30 +54,33 @@ class Connections:
         )
 
 
-def connect(variable: Variable, senders: int | None = None) -> Connections:
+def connect(
+    variable: Variable, senders: int | None = None, gates: int = 1
+) -> Connections:
     """Returns the connections of a weight matrix.
 
     Args:
         variable: The weight, or the variable of its blocks.
         senders: How many neurons send. Taps of a convolution share them; where it is
             not known, each row is one.
+        gates: How many lie side by side, of a weight that does not say so itself.
     """
     values = ops.convert_to_numpy(variable.value)
     if find_kernel(variable) is not None:
         return _connect_blocks(find_kernel(variable), values)
     regularizer = find_regularizer(variable)
     if regularizer is None:
-        layout = (-1, 1, values.shape[-1])
+        layout = (-1, gates, values.shape[-1] // gates)
     else:
         layout = regularizer.layout(variable.shape)
     matrix = values.reshape(layout)
-    rows, gates, columns = np.nonzero(matrix)
+    rows, parts, columns = np.nonzero(matrix)
     senders = senders or matrix.shape[0]
     return Connections(
         rows % senders,
         columns,
-        gates,
-        matrix[rows, gates, columns],
+        parts,
+        matrix[rows, parts, columns],
         (senders, matrix.shape[2], matrix.shape[1]),
         matrix.size,
     )

@@ -95,19 +95,41 @@ class Placement:
         """The geodesic distance that each connection spans."""
         return self._measure(self.connections.inputs, self.connections.outputs)
 
+    @functools.cached_property
+    def connected_inputs(self) -> NDArray[np.intp]:
+        """The sending neurons that have a connection, sorted."""
+        return self.connected if self.is_recurrent else np.unique(self.connections.inputs)
+
+    @functools.cached_property
+    def connected(self) -> NDArray[np.intp]:
+        """The receiving neurons that have a connection, sorted.
+
+        Of a recurrent matrix, those that send or receive. Where positions are learned,
+        the other neurons are only repelled, so that their positions mean nothing.
+        """
+        ends = self.connections.outputs
+        if self.is_recurrent:
+            ends = np.concatenate([ends, self.connections.inputs])
+        return np.unique(ends)
+
     def sample_distances(self, pairs: int = _MOST_PAIRS, seed: int = 0) -> Array:
         """Returns distances of pairs of neurons: what connections span by chance.
+
+        Of positions that are learned, those of neurons that have a connection.
 
         Args:
             pairs: How many, at random; all pairs if there are no more.
             seed: Of the choice.
         """
         pairs = _checks.integer("pairs", pairs, minimum=1)
-        m, n = len(self.input_positions), len(self.positions)
+        x, y = np.arange(len(self.input_positions)), np.arange(len(self.positions))
+        if self.learned and len(self.connections):
+            x, y = self.connected_inputs, self.connected
+        m, n = len(x), len(y)
         if m * n <= pairs:
-            return self._measure(np.repeat(np.arange(m), n), np.tile(np.arange(n), m))
+            return self._measure(np.repeat(x, n), np.tile(y, m))
         rng = np.random.RandomState(_checks.seed("seed", seed))
-        return self._measure(rng.randint(m, size=pairs), rng.randint(n, size=pairs))
+        return self._measure(x[rng.randint(m, size=pairs)], y[rng.randint(n, size=pairs)])
 
     def _measure(self, inputs: Array, outputs: Array) -> Array:
         x, y = (p.astype(np.float32) for p in (self.input_positions, self.positions))
@@ -154,9 +176,11 @@ def placement(model: keras.Model | keras.Layer, kernel: str | None = None) -> Pl
         raise ValueError(
             f"{describe(model)} has no weight with a geometry. Use `ModuliRegularizer`, "
             "a layer of `keras_moduli.layers` that learns positions, or a `connectivity` "
-            "on a manifold."
+            "on a manifold. `km.plot.matrix` and `km.plot.sparsity` need none "
+            "(in a shell: --kind matrix)."
         )
-    variable, label = choose_matrix(matrices, kernel or known[0], prefer=has_geometry)
+    name = known[0] if kernel is None else kernel
+    variable, label = choose_matrix(matrices, name, prefer=has_geometry)
     if label not in known:
         raise ValueError(f"{label} has no geometry. Those that have one: {known}")
     return describe_placement(variable, label)

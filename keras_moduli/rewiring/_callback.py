@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from keras_moduli import _checks
+from keras_moduli._repr import write_call
 from keras_moduli.connectivity import BlockKernel
 from keras_moduli.layers._embedding import get_embedding
 from keras_moduli.pruning._clock import StepClock
@@ -131,6 +132,9 @@ class Rewire(keras.callbacks.Callback):
         self._clock: Any = None  # what counts the steps of a `fit`
         self._previous: int | None = None  # the position before
         self._moved = 0  # blocks, in this epoch
+
+    def __repr__(self) -> str:
+        return write_call(self, self.timeline, self.batches)
 
     # In a custom training loop.
 

@@ -237,14 +237,14 @@ class Batches:
     Args:
         data: (x, y) or (x, y, sample_weight), each an array or nested ones, whose first
             axis is that of samples.
-        size: How many samples a batch has, if there are as many.
+        batch_size: How many samples a batch has, if there are as many.
 
     Raises:
         TypeError: If `data` has another form.
         ValueError: If arrays differ in the number of samples.
     """
 
-    def __init__(self, data: Any, size: int) -> None:
+    def __init__(self, data: Any, batch_size: int) -> None:
         if not isinstance(data, tuple | list) or len(data) not in (2, 3):
             raise TypeError(
                 "`data` must be (x, y) or (x, y, sample_weight), of arrays. "
@@ -260,13 +260,13 @@ class Batches:
                 "The arrays of `data` must have one number of samples. "
                 f"Received: {sorted(lengths)}"
             )
-        self.length, self.size = lengths.pop(), size
+        self.length, self.batch_size = lengths.pop(), batch_size
 
     def draw(self, rng: np.random.RandomState) -> Any:
         """Returns a batch, in the order of the data; all of them if they are few."""
         chosen = np.arange(self.length)
-        if self.length > self.size:
-            chosen = np.sort(rng.permutation(self.length)[: self.size])
+        if self.length > self.batch_size:
+            chosen = np.sort(rng.permutation(self.length)[: self.batch_size])
         return keras.tree.map_structure(lambda a: _take(a, chosen), self.data)
 
 

@@ -8,6 +8,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_moduli import _backend, _checks
+from keras_moduli._repr import write_call
 from keras_moduli.sparse.streaming import trace_model
 
 Array = NDArray[Any]
@@ -50,6 +51,9 @@ class Stream:
         self._program = trace_model(model)
         self._advance = _backend.compile_with_weights(model, self._program.run)
         self.reset()
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     def reset(self) -> None:
         """Forgets all steps so far."""

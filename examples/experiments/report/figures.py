@@ -1,35 +1,46 @@
 """Draws a table of experiments: error against sparsity, or against epochs.
 
-    python -m examples.experiments.report.figures navigation --output picture.png
+    python -m examples.experiments.report.figures navigation --output picture.svg
 
 `plot` under `[report]` in the TOML file says which. A panel for each part of the table, a
-line for each setting: means with standard deviations over seeds, or, against epochs,
-geometric means.
+line for each kind of penalty: the median over its settings and seeds, in a band from the
+least to the largest.
 """
 
 import argparse
-import itertools
 import json
 import pathlib
 from typing import Any
 
 import matplotlib
 import numpy as np
-from scipy.stats import gmean
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from keras_moduli.plot import _style
 
 from ..declarations import RESULTS
 from ..records import Row, find_target_epoch, read
-from .rows import find_varied, group_by_setting, group_rows, read_options
+from ..tasks import find_task
+from .rows import group_rows, read_options
 from .summary import pool_all
 from .words import describe
 
-Settings = dict[str, list[Row]]
+Kinds = dict[str, list[Row]]
+# The kinds of penalties, with what a line of each looks like.
+KINDS = {
+    "geometry": ("geometry",),
+    "no penalty": ("none",),
+    "L1": ("l1",),
+    "permuted and random": ("permuted", "rows", "random"),
+}
+STYLES = {
+    "geometry": {"color": _style.ACCENT, "zorder": 3, "linewidth": 2.0},
+    "no penalty": {"color": _style.INK},
+    "L1": {"color": _style.THIRD},
+    "permuted and random": {"color": _style.SECOND},
+}
 
 
 def draw(name: str, path: pathlib.Path) -> None:
@@ -39,26 +50,55 @@ def draw(name: str, path: pathlib.Path) -> None:
     by = [column for column in by if column != options["plot"]]
     rows = read(RESULTS / f"{name}.csv")
     dense = [row for row in rows if not float(row["sparsity"])]
-    shown = find_varied(rows)
-    panels = {
-        title: group_by_setting(part + [row for row in dense if row not in part], shown)
-        for title, part in group_rows(rows, by).items()
+    parts = group_rows([row for row in rows if row not in dense], by)
+    wide = min(len(parts), 2)
+    tall = -(-len(parts) // wide)
+    size = (7.0 if wide > 1 else 5.4, 2.3 * tall + 0.7)
+    with _style.panels(tall, wide, size, sharex=True, sharey=True) as axes:
+        for axis, (title, part) in zip(axes.flat, parts.items(), strict=True):
+            DRAW_LINES[options["plot"]](axis, group_by_kind(part))
+            if dense:
+                draw_dense(axis, [float(row["error"]) for row in dense])
+            words = ", ".join(describe(*pair) for pair in zip(by, title, strict=True))
+            axis.set_title(words)
+            scale_logarithmically(axis)
+        for axis in axes[:, 0]:
+            axis.set_ylabel(find_task(rows[0]["task"]).error_name)
+        for axis in axes[-1]:
+            axis.set_xlabel(WORDS[options["plot"]])
+        picture = axes[0, 0].figure
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        picture.legend(handles, labels, loc="outside upper left", ncols=5)
+        _style.save(picture, path)
+
+
+def draw_dense(axis: Any, errors: list[float]) -> None:
+    """Draws the errors of dense networks from side to side."""
+    axis.axhspan(min(errors), max(errors), color=_style.PALE, alpha=0.6, linewidth=0)
+    median = float(np.median(errors))
+    axis.axhline(median, color=_style.INK, linewidth=1, linestyle="--", label="dense")
+
+
+def draw_distances(axis: Any, true: np.ndarray, learned: np.ndarray) -> None:
+    """Draws learned over true distances of all pairs: the median, and 90 % of them."""
+    pairs = np.triu_indices(len(true), 1)
+    true, learned = true[pairs], learned[pairs]
+    edges = np.linspace(0, true.max() * (1 + 1e-6), 25)
+    places = np.digitize(true, edges) - 1
+    shown = [place for place in range(24) if (places == place).sum() > 4]
+    centers = (edges[:-1] + edges[1:])[shown] / 2
+    groups = [learned[places == place] for place in shown]
+    _style.draw_band(axis, centers, groups, _style.SECOND, quantiles=(0.05, 0.95))
+    axis.set(xlim=(0, None), ylim=(0, None))
+
+
+def group_by_kind(rows: list[Row]) -> Kinds:
+    """Groups rows by the kind of their penalty."""
+    groups = {
+        kind: [row for row in rows if row["control"] in controls]
+        for kind, controls in KINDS.items()
     }
-    picture, axes = _make_axes(len(panels))
-    names = dict.fromkeys(name for settings in panels.values() for name in settings)
-    palette = plt.get_cmap("tab10" if len(names) <= 10 else "tab20").colors
-    colors = dict(zip(names, itertools.cycle(palette)))
-    for axis, (title, settings) in zip(axes, panels.items(), strict=True):
-        DRAW_LINES[options["plot"]](axis, settings, colors)
-        words = ", ".join(describe(*pair) for pair in zip(by, title, strict=True))
-        axis.set_title(words, fontsize=8)
-        scale_logarithmically(axis)
-        axis.tick_params(which="both", labelsize=7)
-    axes[0].set_ylabel("error", fontsize=8)
-    handles, labels = axes[0].get_legend_handles_labels()
-    picture.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=7)
-    picture.savefig(path, dpi=110)
-    plt.close(picture)
+    return {kind: part for kind, part in groups.items() if part}
 
 
 def draw_forest(path: pathlib.Path) -> None:
@@ -73,76 +113,51 @@ def draw_forest(path: pathlib.Path) -> None:
             axis.plot([low, high], [place, place], color=color, linewidth=1.6)
             axis.plot([mean], [place], "o", color=color, markersize=4)
         axis.axvline(0, color=_style.INK, linewidth=0.8)
-        axis.set_yticks(places, [line.name for line in lines], fontsize=7)
+        names = [line.name.split(", of which")[0] for line in lines]
+        axis.set_yticks(places, names, fontsize=7.5)
         axis.set(xlabel="change of the error by geometry, % of that of its controls")
         axis.margins(y=0.01)
         axis.invert_yaxis()
-        axis.figure.savefig(path, metadata={"Date": None})
-    plt.close(axis.figure)
+        _style.save(axis.figure, path)
 
 
 def scale_logarithmically(axis: Any) -> None:
-    """Scales an axis for errors of many sizes, with plain numbers."""
+    """Scales the errors of an axis, of many sizes, with as many numbers as have room."""
     axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    decades = np.log10(high / low)
+    steps = (1,) if decades > 2 else (1, 2, 5) if decades > 1 else (1, 1.5, 2, 3, 5, 7)
+    axis.yaxis.set_major_locator(LogLocator(subs=steps))
     axis.yaxis.set_major_formatter("{x:g}")
-    # Between powers of ten where there is room.
-    minor = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.5))
-    axis.yaxis.set_minor_formatter(minor)
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _make_axes(panels: int) -> tuple[Any, list[Any]]:
-    wide = min(panels, 4)
-    tall = -(-panels // wide)
-    picture, axes = plt.subplots(
-        tall,
-        wide,
-        figsize=(max(3.4 * wide, 6.8), 2.7 * tall + 0.6),  # room for the legend
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
-    )
-    for axis in axes.flat[panels:]:
-        axis.set_visible(False)
-    return picture, list(axes.flat[:panels])
-
-
-def _draw_against_epochs(axis: Any, settings: Settings, colors: dict[str, Any]) -> None:
-    for name, rows in settings.items():
-        errors = gmean([json.loads(row["errors"]) for row in rows], axis=0)
+def _draw_against_epochs(axis: Any, kinds: Kinds) -> None:
+    for kind, rows in kinds.items():
+        errors = np.array([json.loads(row["errors"]) for row in rows]).T
         epochs = np.arange(1, len(errors) + 1)
-        axis.plot(epochs, errors, label=name, color=colors[name], linewidth=1)
-        # The mask is final in the epochs on the right of this.
-        end = find_target_epoch(float(rows[0]["end"]), len(errors))
-        axis.axvline(end, color="#9aa3b5", linewidth=0.6)
-    axis.set_xlabel("epochs", fontsize=8)
+        _style.draw_band(axis, epochs, errors, label=kind, **STYLES[kind])
+    end = find_target_epoch(float(rows[0]["end"]), len(errors))
+    axis.axvline(end, color=_style.INK, linewidth=0.8, linestyle=":")
 
 
-def _draw_against_sparsity(axis: Any, settings: Settings, colors: dict[str, Any]) -> None:
+def _draw_against_sparsity(axis: Any, kinds: Kinds) -> None:
     levels = set()
-    for name, rows in settings.items():
+    for kind, rows in kinds.items():
         groups = {
             100 * (1 - float(level)): [float(row["error"]) for row in part]
             for (level,), part in group_rows(rows, ["sparsity"]).items()
         }
         levels |= groups.keys()
-        axis.errorbar(
-            list(groups),
-            [np.mean(errors) for errors in groups.values()],
-            [np.std(e, ddof=1) if len(e) > 1 else 0.0 for e in groups.values()],
-            label=name,
-            color=colors[name],
-            marker="o",
-            markersize=3,
-            linewidth=1,
-            capsize=2,
-        )
+        style = STYLES[kind] | {"marker": "o", "markersize": 3.5}
+        _style.draw_band(axis, list(groups), groups.values(), label=kind, **style)
     axis.set_xscale("log")
     axis.set_xticks(sorted(levels), [f"{level:.3g}" for level in sorted(levels)])
     axis.minorticks_off()
-    axis.set_xlabel("% of weights kept", fontsize=8)
 
 
 DRAW_LINES = {"epochs": _draw_against_epochs, "sparsity": _draw_against_sparsity}
+WORDS = {"epochs": "epoch", "sparsity": "% of weights kept"}
 
 
 def main() -> None:

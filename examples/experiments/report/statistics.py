@@ -25,6 +25,11 @@ def pair_seeds(ours: Seeds, theirs: Seeds) -> list[tuple[float, float]]:
     return [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
 
 
+def compute_differences(ours: Seeds, theirs: Seeds) -> list[float]:
+    """Computes the differences of the seeds that both have."""
+    return [a - b for a, b in pair_seeds(ours, theirs)]
+
+
 def compute_log_ratios(ours: Seeds, theirs: Seeds) -> list[float]:
     """Computes the logarithms of the ratios of the seeds that both have."""
     return [math.log(a / b) for a, b in pair_seeds(ours, theirs)]
@@ -37,6 +42,12 @@ def estimate_interval(values: np.ndarray) -> tuple[float, float]:
     generator = np.random.default_rng(0)
     outcome = bootstrap((values,), np.mean, method="percentile", rng=generator)
     return outcome.confidence_interval
+
+
+def judge(values: list[float]) -> int:
+    """Judges a difference: its sign if the interval leaves zero out, 0 otherwise."""
+    low, high = estimate_interval(np.array(values))
+    return int(low > 0) - int(high < 0)
 
 
 def align_seeds(settings: Iterable[Seeds]) -> tuple[list[int], list[list[float]]]:

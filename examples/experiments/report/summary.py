@@ -17,7 +17,7 @@ from scipy.stats import gmean
 
 from ..declarations import RESULTS
 from ..records import Row
-from .cells import write_mean, write_ratio
+from .cells import spell_verdict, write_mean, write_ratio
 from .markdown import write_table
 from .rows import collect_figures, find_varied, group_rows, prepare_rows, read_options
 from .statistics import (
@@ -26,6 +26,7 @@ from .statistics import (
     align_seeds,
     compute_log_ratios,
     estimate_interval,
+    judge,
 )
 from .tables import write_chance, write_title
 
@@ -41,6 +42,7 @@ TABLES = (
 )
 HEAD = [
     "task and mask",
+    "geometry is",
     "% geometry to controls",
     "% geometry to no penalty",
     "% controls to no penalty",
@@ -91,6 +93,7 @@ class Line:
         errors = [self.dense, self.none, self.controls, self.geometry]
         return [
             self.name,
+            spell_verdict(compute_log_ratios(self.geometry, self.controls)),
             write_ratio(self.geometry, self.controls),
             write_ratio(self.geometry, self.none),
             write_ratio(self.controls, self.none),
@@ -109,8 +112,7 @@ class Line:
     def judge(self) -> tuple[bool, bool]:
         """Judges whether geometry is ahead of its controls, and whether beyond doubt."""
         logs = compute_log_ratios(self.geometry, self.controls)
-        low, high = estimate_interval(np.array(logs))
-        return sum(logs) < 0, low > 0 or high < 0
+        return sum(logs) < 0, judge(logs) != 0
 
 
 def pool_lines(table: str, results: pathlib.Path) -> list[Line]:
@@ -161,7 +163,7 @@ def _is_common(line: Line) -> bool:
 
 def summarize_briefly(results: pathlib.Path = RESULTS) -> str:
     """Writes one line for each task, as Markdown: what to conclude comes first."""
-    columns = [0, 1, 2, 5, 6, 8]
+    columns = [0, 1, 2, 3, 7, 9]  # dense networks stand in the whole table
     cells = [line.write_cells() for line in choose_common(pool_all(results))]
     return write_table(
         [HEAD[k] for k in columns], [[row[k] for k in columns] for row in cells]

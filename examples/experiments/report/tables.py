@@ -11,7 +11,14 @@ from typing import Any
 
 from ..declarations import RESULTS
 from ..records import Row, read
-from .cells import write_difference, write_mean, write_percent, write_ratio
+from .cells import (
+    spell_verdict,
+    write_difference,
+    write_mean,
+    write_percent,
+    write_ratio,
+    write_verdict,
+)
 from .markdown import format_number, format_share, write_table
 from .rows import (
     collect_figures,
@@ -22,7 +29,7 @@ from .rows import (
     prepare_rows,
     read_options,
 )
-from .statistics import FEWEST, Seeds, compute_log_ratios
+from .statistics import FEWEST, Seeds, compute_differences, compute_log_ratios
 from .words import describe, spell
 
 TICKETS = "fresh weights, same mask"
@@ -62,15 +69,12 @@ def report_part(rows: list[Row], columns: set[str], options: dict[str, Any]) -> 
 def tabulate_settings(
     rows: list[Row], columns: set[str], options: dict[str, Any] | None = None
 ) -> str:
-    """Writes a line for each setting: error, and its difference to each control."""
+    """Writes a line for each setting: verdict, differences to controls, and error."""
     options = options or {}
-    sign, compare = (
-        ("% to", write_ratio)
+    sign, compute, write = (
+        ("% to", compute_log_ratios, write_ratio)
         if options.get("relative")
-        else (
-            "−",
-            write_difference,
-        )
+        else ("−", compute_differences, write_difference)
     )
     figures = list_figures(rows)
     controls = list_controls(rows, columns)
@@ -80,20 +84,23 @@ def tabulate_settings(
     for name, seeds in errors.items():
         # Controls against one another would hide what is asked for.
         asked = controls if name not in controls[1:] else controls[:1]
-        lines.append([name, len(seeds), write_mean(seeds)])
-        lines[-1] += [write_mean(other[name]) for other in others]
-        lines[-1] += [
-            compare(seeds, errors[control])
-            if control in asked and control != name
-            else ""
-            for control in controls
-        ]
+        asked = [control for control in asked if control != name]
+        gains = {control: compute(seeds, errors[control]) for control in asked}
+        shown = [write(seeds, errors[c]) if c in asked else "" for c in controls]
+        means = [write_mean(seeds), *(write_mean(other[name]) for other in others)]
+        lines.append([name, write_verdict(gains), *shown, *means, len(seeds)])
     error = "median error" if options.get("settled") else "error"
     differences = [f"{sign} {control}" for control in controls]
-    head = ["setting", "seeds", error, *figures.values(), *differences]
+    head = ["setting", "verdict", *differences, error, *figures.values(), "seeds"]
     chance = write_chance(rows, columns)
     footer = f"\n\nAll penalties alike: p = {chance}." if chance else ""
-    return write_table(head, lines) + footer
+    return write_table(*drop_empty(head, lines)) + footer
+
+
+def drop_empty(head: list[str], lines: list[list[Any]]) -> tuple[list[str], list[Any]]:
+    """Drops the columns in which no line has anything."""
+    kept = [k for k in range(len(head)) if any(line[k] != "" for line in lines)]
+    return [head[k] for k in kept], [[line[k] for k in kept] for line in lines]
 
 
 def list_figures(rows: list[Row]) -> dict[str, str]:
@@ -119,17 +126,34 @@ def write_chance(rows: list[Row], columns: set[str]) -> str:
 
 
 def tabulate_across(rows: list[Row], columns: set[str], across: str) -> str:
-    """Writes a line for each setting, a column for each value of a column of the rows."""
+    """Writes a line for each setting, a column for each value of a column of the rows.
+
+    The verdict is of all these together, by ratios.
+    """
     parts = group_rows(rows, [across])
     errors = [collect_figures(part, columns) for part in parts.values()]
-    lines = [
-        [name, *(write_mean(seeds[name]) if name in seeds else "" for seeds in errors)]
-        for name in group_by_setting(rows, columns)
-    ]
+    controls = list_controls(rows, columns)
+    lines = []
+    for name in group_by_setting(rows, columns):
+        asked = controls if name not in controls[1:] else controls[:1]
+        gains = {c: pool_ratios(errors, name, c) for c in asked if c != name}
+        means = [write_mean(seeds[name]) if name in seeds else "" for seeds in errors]
+        lines.append([name, write_verdict(gains), *means])
     chances = [write_chance(part, columns) for part in parts.values()]
     if any(chances):
-        lines.append(["*all penalties alike, p*", *chances])
-    return write_table(["setting", *(value for (value,) in parts)], lines)
+        lines.append(["*all penalties alike, p*", "", *chances])
+    head = ["setting", "verdict, all tasks", *(value for (value,) in parts)]
+    return write_table(*drop_empty(head, lines))
+
+
+def pool_ratios(parts: list[dict[str, Seeds]], ours: str, theirs: str) -> list[float]:
+    """Pools the log ratios of two settings over parts in which both have enough seeds."""
+    found = [
+        compute_log_ratios(part[ours], part[theirs])
+        for part in parts
+        if ours in part and theirs in part
+    ]
+    return [log for logs in found if len(logs) >= FEWEST for log in logs]
 
 
 def compare_right(
@@ -137,7 +161,8 @@ def compare_right(
 ) -> str:
     """Writes the differences of the right manifold of each column to all else.
 
-    The last column is of all together: for how many percent the error is higher or lower.
+    First of all together: the verdict, and for how many percent the error is higher or
+    lower.
     """
     compared: dict[str, dict[str, str]] = {}
     ratios: dict[str, list[float]] = defaultdict(list)
@@ -152,12 +177,17 @@ def compare_right(
             ratios[name] += compute_log_ratios(errors, seeds)
     if not any(any(column.values()) for column in compared.values()):
         return ""
-    compared["all, in percent"] = {n: write_percent(logs) for n, logs in ratios.items()}
+    verdicts = {
+        name: spell_verdict(logs) if len(logs) >= FEWEST else ""
+        for name, logs in ratios.items()
+    }
+    percent = {name: write_percent(logs) for name, logs in ratios.items()}
+    shown = {"verdict": verdicts, "all, in percent": percent} | compared
     lines = [
-        [f"− {name}", *(column.get(name, "") for column in compared.values())]
+        [name, *(column.get(name, "") for column in shown.values())]
         for name in group_by_setting(rows, columns)
     ]
-    return write_table(["", *compared], lines)
+    return write_table(["the right manifold −", *shown], lines)
 
 
 def _compare_all(errors: Seeds, others: dict[str, Seeds]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_moduli._repr import write_call
 from keras_moduli.layers import find_embeddings
 from keras_moduli.pruning._selection import is_integer, is_kernel
 from keras_moduli.sparse._cost import Choice, CostModel
@@ -34,6 +35,9 @@ class Converter(abc.ABC):
     """
 
     kinds: ClassVar[tuple[Kind, ...]]
+
+    def __repr__(self) -> str:
+        return write_call(self)
 
     @abc.abstractmethod
     def kernels(self, layer: Any) -> dict[str, Variable]:

@@ -27,6 +27,9 @@ class Program:
     stateful: set[int] = field(default_factory=set)
     _slots: Iterator[int] = field(default_factory=itertools.count)
 
+    def __repr__(self) -> str:
+        return f"<Program of {len(self.steps)} steps>"
+
     def get_initial_states(self, batch_size: int) -> list[Any]:
         """Returns the states before the first time step."""
         return [step.get_initial_state(batch_size) for step in self.steps]
