@@ -11,6 +11,7 @@ R, L, P = km.ModuliRegularizer, km.layers, km.MagnitudePruning
 OLD = km.sparse.version_0_1
 LAYOUT = km.sparse.BlockLayout(8, 8, (4, 4), ((0,), (1,)))
 S, C = km.pruning, km.connectivity
+HALF = C.Random(0.5, (2, 2))
 FINITE = M.FiniteMetric([[0, 1], [1, 0]])
 
 
@@ -21,8 +22,8 @@ def model(compiled=True, optimizer="adam"):
     return network
 
 
-def blocky(compiled=True):
-    layer = L.SparseSimpleRNN(8, connectivity=km.connectivity.Random(0.5, (2, 2)))
+def blocky(compiled=True, rule=HALF):
+    layer = L.SparseSimpleRNN(8, connectivity=rule)
     network = keras.Sequential([keras.Input((5, 2)), layer], name="blocky")
     if compiled:
         network.compile("adam", "mse")
@@ -171,6 +172,8 @@ ROWS = [
         ["no learned geometry"]),
     (lambda: train(model(), km.NeuronSwap()), ValueError, ["no neurons to swap"]),
     (lambda: km.geometry(model()), ValueError, ["no weight of model"]),
+    (lambda: km.geometry(blocky(rule=C.Local("torus", 0.5, (2, 2)))), ValueError,
+        ["No weight of model", "costs by distance", "km.placement(model)"]),
     (lambda: km.embedding_optimizer("adam", 0.0), ValueError, ["`learning_rate`"]),
     (lambda: M.Torus().natural_length(1.0), ValueError, ["`density` must be below 1"]),
     (lambda: I.Gaussian.for_density("torus", 0.0), ValueError, ["`density`"]),

@@ -35,6 +35,18 @@ def test_pictures_are_of_the_start_and_of_every_other_epoch(tmp_path):
     assert (frames[0] != frames[2]).any()  # weights of the epoch, not of the start
 
 
+def test_a_layer_that_has_died_is_not_drawn_and_trains_on(tmp_path):
+    layer = keras.layers.SimpleRNN(
+        8,
+        recurrent_initializer="zeros",
+        recurrent_regularizer=km.ModuliRegularizer(),
+    )
+    with pytest.warns(UserWarning, match="no picture of epoch 0"):
+        fit(km.callbacks.PlotGeometry(tmp_path), epochs=1, layer=layer)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["geometry-0001.png", "geometry.gif"]
+
+
 def test_a_model_without_geometry_is_refused_at_once(tmp_path):
     for callback in (km.callbacks.PlotGeometry, km.callbacks.TensorBoardGeometry):
         with pytest.raises(ValueError, match="no weight with a geometry"):

@@ -352,9 +352,30 @@ def test_a_matrix_needs_no_geometry():
     model = keras.Sequential([keras.Input((5, 3)), keras.layers.GRU(8)])
     ax = km.plot.matrix(model)
     assert "recurrent_kernel" in ax.get_title(loc="left")
-    assert ax.images[0].get_array().shape == (8, 8)  # of all gates
+    assert ax.images[0].get_array().shape == (8, 8)
     fast = km.sparsify(_pruned(), block=(4, 8))
     assert km.plot.matrix(fast).images[0].get_array().shape == (64, 64)
+
+
+def test_a_matrix_without_geometry_has_gates_and_input_axes():
+    gru = keras.layers.GRU(8, name="gru")
+    model = keras.Sequential([keras.Input((5, 3)), gru])
+    weights = np.zeros((8, 24))
+    weights[1, 16 + 2] = 1.0  # the third gate
+    set_kernel(model, weights)
+    images = [km.plot.matrix(model, gate=g).images[0].get_array() for g in range(3)]
+    assert np.argwhere(images[2]).tolist() == [[1, 2]]
+    assert not images[0].any()
+    assert not images[1].any()
+    with pytest.raises(ValueError, match="has 3 gates"):
+        km.plot.matrix(gru, gate=3)
+    assert km.plot.matrix(model, "gru/kernel").images[0].get_array().shape == (3, 8)
+    features = keras.Input((5, 16))
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+    heads = keras.Model(features, attention(features, features))
+    assert km.plot.matrix(heads, "query").images[0].get_array().shape == (16, 8)
+    output = km.plot.matrix(heads, "attention_output").images[0].get_array()
+    assert output.shape == (8, 16)
 
 
 def _pruned():
@@ -491,6 +512,10 @@ def test_a_diagram_has_a_dot_for_each_feature():
     assert len(ax.collections[0].get_offsets()) == 5
     with pytest.raises(ValueError, match="`dims` must be some of 0, 1 and 2"):
         km.plot.persistence(np.eye(5), (3,))
+    with pytest.raises(ValueError, match=r"`dims` must .* such as \(1,\)"):
+        km.plot.persistence(np.eye(5), 1)
+    with pytest.raises(ValueError, match="must be finite"):
+        km.plot.persistence(np.full((5, 2), np.nan))
     with pytest.raises(ValueError, match="points of shape"):
         km.plot.persistence(np.zeros((2, 3, 4)))
 

@@ -147,6 +147,12 @@ def test_the_strength_that_a_model_has_does_not_matter():
     assert first == pytest.approx(second, rel=1e-3)
 
 
+@pytest.mark.parametrize("strength", [1e3, 1e6])
+def test_a_penalty_in_which_the_loss_is_lost_is_refused(strength):
+    with pytest.raises(ValueError, match=r"no share.*a smaller strength"):
+        km.suggest_strength(make(strength), X, Y)
+
+
 def test_several_weights_have_equal_parts():
     def build(*strengths):
         keras.utils.set_random_seed(3)

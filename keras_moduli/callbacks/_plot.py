@@ -1,6 +1,7 @@
 """Pictures of a geometry while it is trained."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ class PlotGeometry(keras.callbacks.Callback):
     """Writes a picture of the geometry every N epochs, and a film of them in the end.
 
     `geometry-0000.png` is of the start, if the model is built then, `geometry-0005.png`
-    of the end of the fifth epoch; `geometry.gif` shows all.
+    of the end of the fifth epoch; `geometry.gif` shows all. There is none of an epoch at
+    whose end all weights are zero, but a warning.
 
     Args:
         directory: Where to, made if it is not there. Files of the same names are
@@ -102,7 +104,15 @@ class PlotGeometry(keras.callbacks.Callback):
         )
 
     def _draw(self, epoch: int) -> None:
-        drawn = getattr(plot, self.kind)(self.model, self.kernel)
+        placed = placement(self.model, self.kernel)
+        if not len(placed.connections):  # no reason to end a training run
+            warnings.warn(
+                f"No weight of {placed.label} is left: there is no picture of epoch "
+                f"{epoch}.",
+                stacklevel=2,
+            )
+            return
+        drawn = getattr(plot, self.kind)(placed)
         figure = getattr(drawn, "figure", drawn)
         figure.suptitle(f"epoch {epoch}", x=0.99, ha="right", fontsize=9)
         path = self.directory / f"geometry-{epoch:04d}.png"

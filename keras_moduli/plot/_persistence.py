@@ -77,8 +77,11 @@ def _find_end(intervals: dict[int, Array], distances: Array) -> float:
 
 
 def _check_dims(dims: Sequence[int]) -> None:
-    if not len(dims) or not set(dims) <= {0, 1, 2}:
-        raise ValueError(f"`dims` must be some of 0, 1 and 2. Received: dims={dims!r}")
+    some = hasattr(dims, "__len__") and len(dims) > 0
+    if not some or not set(dims) <= {0, 1, 2}:
+        raise ValueError(
+            f"`dims` must be some of 0, 1 and 2, such as (1,). Received: dims={dims!r}"
+        )
 
 
 def _measure(states: Any, kernel: str | None) -> Array:
@@ -100,6 +103,8 @@ def _measure(states: Any, kernel: str | None) -> Array:
             "`states` must be points of shape (n, d), at least two; flatten batches and "
             f"time. Received: states.shape={points.shape}"
         )
+    if not np.isfinite(points).all():
+        raise ValueError("`states` must be finite, and holds NaN or infinity.")
     points = _thin(points)
     squares = (points**2).sum(axis=1)
     table = squares[:, None] + squares - 2 * points @ points.T

@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_moduli.connectivity import find_kernel
+from keras_moduli.pruning._selection import count_gates, count_input_axes
 from keras_moduli.regularizers import find_regularizer
 from keras_moduli.report import Connections, Placement, placement
 from keras_moduli.report._connections import choose_matrix, connect, list_matrices
@@ -35,7 +36,9 @@ def find_connections(
         return target.connections, target, target.label
     variable, label = _find_matrix(target, kernel)
     if not has_geometry(variable):
-        return connect(variable, gates=_count_gates(variable)), None, label
+        gates = count_gates(target).get(id(variable), 1)
+        axes = count_input_axes(target).get(id(variable)) or None  # 0: outputs first
+        return connect(variable, gates=gates, input_axes=axes), None, label
     placed = describe_placement(variable, label)
     return placed.connections, placed, label
 
@@ -65,12 +68,6 @@ def _find_matrix(model: Any, kernel: str | None) -> tuple[Variable, str]:
             if wanted(variable):
                 return variable, label
     return matrices[0]
-
-
-def _count_gates(variable: Variable) -> int:
-    """Returns how many matrices (n, n) a recurrent kernel (n, g·n) holds, 1 of others."""
-    rows, columns = variable.shape[0], variable.shape[-1]
-    return columns // rows if _is_recurrent(variable) and columns % rows == 0 else 1
 
 
 def _is_recurrent(variable: Variable) -> bool:

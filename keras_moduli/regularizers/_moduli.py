@@ -84,7 +84,7 @@ class ModuliRegularizer(DistancePenalty):
 
     Examples:
         >>> import keras, keras_moduli as km
-        >>> regularizer = km.ModuliRegularizer("torus", "dog", strength=1e-3)
+        >>> regularizer = km.ModuliRegularizer("torus", "diffusion", strength=1e-4)
         >>> layer = keras.layers.SimpleRNN(64, recurrent_regularizer=regularizer)
 
     Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.

@@ -1,5 +1,6 @@
 """The weights of a matrix that are not zero, and the matrix of a name."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +56,11 @@ class Connections:
 
 
 def connect(
-    variable: Variable, senders: int | None = None, gates: int = 1
+    variable: Variable,
+    senders: int | None = None,
+    *,
+    gates: int = 1,
+    input_axes: int | None = None,
 ) -> Connections:
     """Returns the connections of a weight matrix.
 
@@ -63,24 +68,27 @@ def connect(
         variable: The weight, or the variable of its blocks.
         senders: How many neurons send. Taps of a convolution share them; where it is
             not known, each row is one.
-        gates: How many lie side by side, of a weight that does not say so itself.
+        gates: How many lie side by side, if no regularizer and no blocks know.
+        input_axes: How many leading axes are inputs, if none of these knows; by default
+            all but the last.
     """
     values = ops.convert_to_numpy(variable.value)
     if find_kernel(variable) is not None:
         return _connect_blocks(find_kernel(variable), values)
     regularizer = find_regularizer(variable)
     if regularizer is None:
-        layout = (-1, gates, values.shape[-1] // gates)
+        axes = values.ndim - 1 if input_axes is None else input_axes
+        layout = (math.prod(values.shape[:axes]), gates, -1)
     else:
         layout = regularizer.layout(variable.shape)
     matrix = values.reshape(layout)
-    rows, parts, columns = np.nonzero(matrix)
+    rows, gate, columns = np.nonzero(matrix)
     senders = senders or matrix.shape[0]
     return Connections(
         rows % senders,
         columns,
-        parts,
-        matrix[rows, parts, columns],
+        gate,
+        matrix[rows, gate, columns],
         (senders, matrix.shape[2], matrix.shape[1]),
         matrix.size,
     )

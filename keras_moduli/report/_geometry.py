@@ -24,7 +24,7 @@ class GeometryRow:
             cell.
         manifold: Where its neurons live.
         learned: Whether their positions are learned.
-        spread: Their mean distance relative to that of random positions: 1 is well
+        spread: Their median distance relative to that of random positions: 1 is well
             spread, 0 a point.
         flat: Fraction of the pairs that feel no force: a tenth more or less of distance
             changes their cost by less than 1 % of its range. Where only blocks of a
@@ -121,12 +121,23 @@ def geometry(model: keras.Model) -> GeometryReport:
     _checks.built_model(model)
     chosen = [v for v in model.trainable_variables if find_regularizer(v) is not None]
     if not chosen:
-        raise ValueError(
-            f"There is no weight of model {model.name!r} with a geometry. Use "
-            "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
-        )
+        raise ValueError(_explain_none(model))
     labels = label_variables(model, chosen)
     return GeometryReport(tuple(map(_describe, chosen, labels)))
+
+
+def _explain_none(model: keras.Model) -> str:
+    kernels = map(find_kernel, model.trainable_variables)
+    if any(k is not None and hasattr(k.connectivity, "locate") for k in kernels):
+        return (
+            f"No weight of model {model.name!r} costs by distance: its neurons are where "
+            "their `connectivity` puts them. `km.placement(model)` has their positions, "
+            "`km.plot.overview(model)` draws them."
+        )
+    return (
+        f"There is no weight of model {model.name!r} with a geometry. Use "
+        "`ModuliRegularizer` or a layer of `keras_moduli.layers`."
+    )
 
 
 def _describe(variable: Any, label: str) -> GeometryRow:

@@ -29,7 +29,8 @@ def suggest_strength(
         x: A batch of inputs, as for `model.evaluate`.
         y: Its targets.
         share: All penalties by distance before training, in units of that loss of the
-            batch; 3 by default. Raise it while masks are wide and the error allows.
+            batch; 3 by default. Raise it while masks are wide and the error allows; of
+            learned positions repulsion counts too.
 
     Returns:
         The strength of each weight, by the labels of `km.geometry`; of several weights
@@ -37,8 +38,8 @@ def suggest_strength(
 
     Raises:
         TypeError: If `model` is not a Keras model, or `x` or `y` no batch of arrays.
-        ValueError: If the model is not built or compiled, has no geometry or penalty, or
-            if a constant has no finite loss above 0.
+        ValueError: If the model is not built or compiled or has no penalty, or no loss
+            above 0 is left of a constant, or beside too large a penalty.
 
     Examples:
         >>> import keras, numpy as np, keras_moduli as km
@@ -131,13 +132,20 @@ def _compute_loss(model: keras.Model, x: Any, y: Any) -> float:
                 loss = measure(answers)
                 if loss < best:
                     best, flat = loss, answers
-    if not np.isfinite(best) or best <= 0:
-        raise ValueError(
-            f"A constant output has a loss of {best:g} on this batch, of which no share "
-            "can be taken. Pass a batch whose targets differ, and compile with a loss "
-            "that is 0 where outputs are the targets."
-        )
+    _check_reference(best, added)
     return best
+
+
+def _check_reference(loss: float, added: float) -> None:
+    """Keras adds penalties to a loss in float32, of which the loss has to be left."""
+    lost = np.finfo("float32").eps * abs(added) > 1e-3 * abs(loss)
+    if not np.isfinite(loss) or loss <= 0 or lost:
+        raise ValueError(
+            f"A constant output has a loss of {loss:g} on this batch, beside penalties "
+            f"of {added:g}, of which no share can be taken. Pass a batch whose targets "
+            "differ, compile with a loss that is 0 where outputs are the targets, or "
+            "build the model with a smaller strength, such as 1e-5."
+        )
 
 
 def _list_constants(target: Array, shape: tuple[int, ...]) -> list[Array]:
