@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+MOST = 2**63 - 1  # what a size, a seed or a count can be anywhere
+MOST_DIMENSIONS = 4096
+
 
 def real(name: str, value: Any, *, minimum: float = -math.inf) -> float:
     """`value` as a finite Python float that is at least `minimum`."""
@@ -40,8 +43,10 @@ def positive(name: str, value: Any) -> float:
     return value
 
 
-def integer(name: str, value: Any, *, minimum: int) -> int:
-    """`value` as a Python int that is at least `minimum`."""
+def integer(
+    name: str, value: Any, *, minimum: int, maximum: int = MOST, hint: str = ""
+) -> int:
+    """`value` as a Python int from `minimum` to `maximum`; `hint` says what to type."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -52,9 +57,25 @@ def integer(name: str, value: Any, *, minimum: int) -> int:
         ) from None
     if value < minimum:
         raise ValueError(
-            f"`{name}` must be at least {minimum}. Received: {name}={value!r}"
+            f"`{name}` must be at least {minimum}. Received: {name}={_shorten(value)}"
+        )
+    if value > maximum:
+        raise ValueError(
+            f"`{name}` must be at most {maximum}{hint and f': {hint}'}. "
+            f"Received: {name}={_shorten(value)}"
         )
     return value
+
+
+def dimension(name: str, value: Any) -> int:
+    """`value` as the dimension of a manifold, whose distances are to be paid for."""
+    return integer(name, value, minimum=1, maximum=MOST_DIMENSIONS)
+
+
+def power(name: str, value: Any) -> int:
+    """`value` as a power of |w|."""
+    hint = "of higher ones nothing is left in float32; 1 is the paper's, 2 as in L2"
+    return integer(name, value, minimum=1, maximum=64, hint=hint)
 
 
 def pair(name: str, value: Any, example: str) -> tuple[int, int]:

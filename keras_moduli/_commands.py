@@ -15,6 +15,7 @@ from keras_moduli import compression, plot, report, sparse
 from keras_moduli._table import Table
 from keras_moduli.inhibitors import _registry as inhibitors
 from keras_moduli.manifolds._base import _registry as manifolds
+from keras_moduli.plot import _style
 from keras_moduli.pruning import MagnitudePruning
 from keras_moduli.regularizers import ModuliRegularizer
 
@@ -51,8 +52,7 @@ def run_plot(options: Options) -> str:
     with _say("drawing"):
         drawn = FIGURES[options.kind](model, options.kernel)
         figure = getattr(drawn, "figure", drawn)
-        figure.savefig(target)
-    return str(target)
+        return str(_style.write(figure, target))
 
 
 def run_compress(options: Options) -> str:
@@ -77,7 +77,7 @@ def run_sparsify(options: Options) -> str:
                 f"{source}: no layer gains from blocks, as `keras-moduli plan` explains. "
                 "Nothing was written."
             )
-        sparse.sparsify(model, plan).save(target)
+        compression.save(sparse.sparsify(model, plan), target)
     return f"{plan}\n{target}"
 
 
@@ -106,8 +106,8 @@ def run_demo(options: Options) -> str:
     model.fit(
         x, y, 64, epochs=options.epochs, callbacks=[MagnitudePruning(0.9)], verbose=2
     )
-    plot.overview(model).savefig(options.output)
-    return f"{report.sparsity(model)}\n{options.output}"
+    target = _style.write(plot.overview(model), options.output)
+    return f"{report.sparsity(model)}\n{target}"
 
 
 FIGURES: dict[str, Callable[[Any, str | None], Any]] = {

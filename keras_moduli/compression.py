@@ -1,21 +1,27 @@
 """Files whose size shows the zeros."""
 
+import errno
 import io
 import json
 import os
-import tempfile
+import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import h5py
 import keras
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _files, _keras_private
 
 __all__ = ["load_compressed", "save_compressed"]
 
-_WEIGHTS, _CONFIG = "model.weights.h5", "config.json"
+_WEIGHTS = "model.weights.h5"
+# Keras refuses members that are larger and expand by more; with files of layers (without,
+# from 4 GiB), and arrays within HDF5 from 4 GiB that expand a thousandfold, which zeros
+# in pieces of this size do not.
+_FLOOR, _EXPANSION, _CHUNK = 1 << 28, 100, 1 << 16
 
 
 def save_compressed(
@@ -27,9 +33,14 @@ def save_compressed(
     dense one. This is the same archive under LZMA, which `keras.saving.load_model` reads
     as it is: nobody who loads it needs this package.
 
+    The file is written beside its path, read back, and takes its place in one step:
+    whatever goes wrong, what was there is there still. Weights are in memory once more
+    meanwhile, and never on the disk as they are.
+
     Args:
         model: A built model.
-        path: Where to; must end in `.keras`. A file that is there is replaced.
+        path: Where to; must end in `.keras`. A file that is there is replaced, keeping
+            its mode; of a link, the file that it leads to.
         include_optimizer: Whether to save how the model is compiled, too. An optimizer
             has moments as large as the weights and not sparse, which training needs and
             prediction does not.
@@ -40,6 +51,7 @@ def save_compressed(
     Raises:
         TypeError: If `model` is not a Keras model.
         ValueError: If the path does not end in `.keras`, or the model is not built.
+        OSError: If the file cannot be written.
 
     Examples:
         >>> import keras, numpy as np, tempfile, keras_moduli as km
@@ -54,13 +66,21 @@ def save_compressed(
     _checks.built_model(model)
     _checks.boolean("include_optimizer", include_optimizer)
     path = _check_target(path)
-    # Beside the target, to take its place in one step: a reader never sees half a file.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        plain, packed = Path(folder, "plain.keras"), Path(folder, "packed.keras")
-        model.save(plain)
-        _repack(plain, packed, include_optimizer)
-        packed.replace(path)
+    save(model, path, zipfile.ZIP_LZMA, include_optimizer=include_optimizer)
     return path.stat().st_size
+
+
+def save(
+    model: keras.Model,
+    path: Path,
+    method: int = zipfile.ZIP_STORED,
+    *,
+    include_optimizer: bool = True,
+) -> None:
+    """Saves a model as `model.save` does, but whole or not at all."""
+    skip = [] if include_optimizer else [getattr(model, "optimizer", None)]
+    with _files.replace(path) as file:
+        _write_archive(file, _make_members(model, skip), method)
 
 
 def load_compressed(path: str | os.PathLike[str], **arguments: Any) -> keras.Model:
@@ -93,29 +113,94 @@ def _check_path(path: Any) -> Path:
     return Path(path)
 
 
-def _repack(plain: Path, packed: Path, include_optimizer: bool) -> None:
-    with (
-        zipfile.ZipFile(plain) as source,
-        zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as target,
-    ):
-        for name in source.namelist():
-            data = source.read(name)
-            if not include_optimizer and name in (_CONFIG, _WEIGHTS):
-                data = (_strip_compile_config if name == _CONFIG else _strip_optimizer)(
-                    data
-                )
-            target.writestr(name, data)
+def _make_members(model: keras.Model, skip: Sequence[Any]) -> dict[str, IO[bytes]]:
+    """Returns the files that Keras archives, under their names, in memory."""
+    config, metadata = _keras_private.describe_model(model)
+    if skip:
+        config = json.dumps(json.loads(config) | {"compile_config": None})
+    weights, files = io.BytesIO(), zipfile.ZipFile(io.BytesIO(), "w")
+    _keras_private.write_state(model, weights, files, skip)
+    return {
+        "metadata.json": io.BytesIO(metadata.encode()),
+        "config.json": io.BytesIO(config.encode()),
+        _WEIGHTS: weights,
+        **{name: files.open(name) for name in files.namelist()},
+    }
 
 
-def _strip_compile_config(config: bytes) -> bytes:
-    return json.dumps(json.loads(config) | {"compile_config": None}).encode()
+def _write_archive(file: IO[bytes], members: dict[str, IO[bytes]], method: int) -> None:
+    """Writes an archive that Keras reads, and reads it back."""
+    methods = dict.fromkeys(members, method)
+    sources = dict(members)
+    while True:
+        file.seek(0)
+        file.truncate()
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, source in sources.items():
+                _add(archive, name, source, methods[name])
+        refused = _check_archive(file)
+        if not refused:
+            return
+        for name in refused:
+            if name == _WEIGHTS and sources[name] is members[name]:
+                sources[name] = _pack(members[name])
+            else:
+                methods[name] = zipfile.ZIP_STORED
 
 
-def _strip_optimizer(weights: bytes) -> bytes:
-    file = io.BytesIO()
-    with h5py.File(io.BytesIO(weights), "r") as source, h5py.File(file, "w") as target:
+def _add(archive: zipfile.ZipFile, name: str, source: IO[bytes], method: int) -> None:
+    info = zipfile.ZipInfo(name)
+    info.compress_type = method
+    info.file_size = source.seek(0, io.SEEK_END)  # from which the header has its width
+    source.seek(0)
+    with archive.open(info, "w") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+
+
+def _check_archive(file: IO[bytes]) -> list[str]:
+    """Returns the members that Keras refuses to read, as likely bombs.
+
+    Raises:
+        OSError: If a member is not what was written.
+    """
+    with zipfile.ZipFile(file) as archive:
+        if (broken := archive.testzip()) is not None:
+            raise OSError(errno.EIO, f"{broken!r} was not written as it is. Save again")
+        return [
+            info.filename
+            for info in archive.infolist()
+            if info.file_size > _FLOOR
+            and info.file_size > _EXPANSION * info.compress_size
+        ]
+
+
+def _pack(weights: IO[bytes]) -> io.BytesIO:
+    """Compresses arrays within their HDF5 file, which makes that itself small.
+
+    What expands more than a hundredfold is then no member of the archive.
+    """
+    packed = io.BytesIO()
+    with h5py.File(weights, "r") as source, h5py.File(packed, "w") as target:
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Group):
+                made = target.require_group(name)
+            else:
+                made = target.create_dataset(name, data=item[()], **_options(item))
+            made.attrs.update(item.attrs)
+
         target.attrs.update(source.attrs)
-        for name in source:
-            if name != "optimizer":
-                source.copy(name, target)
-    return file.getvalue()
+        source.visititems(copy)
+    return packed
+
+
+def _options(item: Any) -> dict[str, Any]:
+    """Returns how an array is compressed, if it is large."""
+    if item.nbytes <= _CHUNK:
+        return {}
+    sides: list[int] = []
+    left = _CHUNK // item.dtype.itemsize
+    for side in reversed(item.shape):
+        sides.insert(0, max(1, min(side, left)))
+        left //= sides[0]
+    return {"chunks": tuple(sides), "compression": "gzip"}

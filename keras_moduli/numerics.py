@@ -37,12 +37,10 @@ def absolute(x: Tensor) -> Tensor:
 
 @_checks.takes_tensors(0)
 def sqrt(x: Tensor) -> Tensor:
-    """√x for x ≥ 0 with derivative 0 at 0."""
+    """√x for x ≥ 0 with derivative 0 at 0; of NaN, NaN."""
     positive = x > 0
     # Both branches of a `where` are differentiated, so the inner one must be safe too.
-    return ops.where(
-        positive, ops.sqrt(ops.where(positive, x, ops.ones_like(x))), ops.zeros_like(x)
-    )
+    return ops.where(positive, ops.sqrt(ops.where(positive, x, ops.ones_like(x))), 0 * x)
 
 
 @_checks.takes_tensors(1)
@@ -64,6 +62,9 @@ def norm(x: Tensor) -> Tensor:
 @_checks.takes_tensors(1)
 def normalize(x: Tensor) -> Tensor:
     """x/‖x‖ over the last axis; the origin, which has no direction, goes to e₀."""
+    # Scaled first: squares of what is beyond 1e19 are infinite in float32.
+    largest = ops.stop_gradient(ops.max(ops.abs(x), axis=-1, keepdims=True))
+    x = x / ops.where(largest > 1e9, largest, ops.ones_like(largest))
     length = norm(x)[..., None]
     at_origin = length == 0
     pole = ops.convert_to_tensor(np.eye(1, x.shape[-1])[0], x.dtype)

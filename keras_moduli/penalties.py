@@ -5,8 +5,6 @@
 Source: Mackey et al., "Geometric sparsification in recurrent neural networks", 2024.
 """
 
-import functools
-import operator
 from typing import Any
 
 import numpy as np
@@ -154,7 +152,7 @@ def penalty(
     Args:
         kernel: w, of shape (m, n), or (m, g, n) for g gates that share coefficients.
         coefficients: c, of shape (m, n), or that of the kernel.
-        power: ℓ, at least 1.
+        power: ℓ, from 1 to 64.
         reduction: `"sum"` for the formula, `"mean"` over all entries of the kernel.
 
     Returns:
@@ -180,9 +178,14 @@ def _pull(kernel: Tensor, coefficients: Tensor, power: int) -> Tensor:
     # Products rather than ops.power, whose derivative at 0 differs by backend; and the
     # kernel first in each, so that in PyTorch the gradient's memory is laid out as it is:
     # adding up differently laid out ones for each time step costs more than all of this.
-    sign = ops.stop_gradient(ops.sign(kernel))
-    others = functools.reduce(operator.mul, [absolute(kernel)] * (power - 1), sign)
-    return others * coefficients
+    pull, square = ops.stop_gradient(ops.sign(kernel)), None
+    rest = _checks.power("power", power) - 1
+    while rest:  # repeated squaring: a product for each binary digit
+        square = absolute(kernel) if square is None else square * square
+        if rest % 2:
+            pull = pull * square
+        rest //= 2
+    return pull * coefficients
 
 
 def swap_neurons(

@@ -3,8 +3,12 @@
 A test that fails here says which function of `_keras_private` Keras has changed.
 """
 
+import io
+import json
 import weakref
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -318,3 +322,20 @@ def test_is_fitting_tells_a_running_fit_from_one_that_a_traceback_keeps(model):
     assert kept.tb is not None
     assert not private.is_fitting(seen[0])
     assert not private.is_fitting(None)
+
+
+def test_describe_model_says_how_it_is_compiled(model):
+    config, metadata = map(json.loads, private.describe_model(model))
+    assert config["class_name"] == "Sequential"
+    assert config["compile_config"]["loss"] == "mse"
+    assert metadata["keras_version"] == keras.__version__
+
+
+def test_write_state_is_what_keras_saves(model):
+    for skip, groups in (([], {"optimizer"}), ([model.optimizer], set())):
+        weights, assets = io.BytesIO(), zipfile.ZipFile(io.BytesIO(), "w")
+        private.write_state(model, weights, assets, skip)
+        with h5py.File(weights) as file:
+            assert set(file) - {"layers", "vars"} == groups
+            stored = file["layers/dense/vars/0"][()]
+        np.testing.assert_array_equal(stored, model.get_weights()[0])

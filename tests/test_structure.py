@@ -22,8 +22,10 @@ pytestmark = pytest.mark.backend_independent
 ORDER = [
     "_version",
     "_checks",
+    "_files",
     "_backend",
     "_keras_private",
+    "_rows",
     "_training",
     "_registry",
     "_repr",
@@ -93,7 +95,7 @@ def test_no_backend_is_imported():
 
 # Likewise within the larger packages.
 INSIDE = {
-    "regularizers": "_cost _placement _base _rows _evaluation _moduli _blocks "
+    "regularizers": "_cost _placement _base _evaluation _moduli _blocks "
     "_controls _assignment",
     "layers": "_shortcuts _embedding _placement _recurrent _block_weights _sparse_cell "
     "_sparse_cells _sparse_recurrent _sparse_layers _sparse_dense _wrapper",

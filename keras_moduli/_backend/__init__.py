@@ -54,6 +54,12 @@ def count_pairs_of_a_block() -> int:
     return _PAIRS_OF_A_TORCH_BLOCK if is_torch else _PAIRS_OF_A_BLOCK
 
 
+def count_differences_of_a_block() -> int:
+    """Returns the same for coordinates of pairs, where there are many of each."""
+    is_torch = keras.backend.backend() == "torch"
+    return 2 * _PAIRS_OF_A_TORCH_BLOCK if is_torch else 16 * _PAIRS_OF_A_BLOCK
+
+
 def compute_outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
     """Computes a value at once, also while a step is being compiled.
 

@@ -3,6 +3,7 @@
 `tests/test_keras_private.py` has a test for each, which fails when Keras changes it.
 """
 
+from keras_moduli._keras_private._archives import describe_model, write_state
 from keras_moduli._keras_private._graphs import (
     Call,
     find_call,
@@ -20,6 +21,7 @@ from keras_moduli._keras_private._optimizers import (
     iterate_optimizers,
     iterate_slots,
     iterate_state,
+    list_slots,
     track,
     untrack,
 )
@@ -39,6 +41,7 @@ from keras_moduli._keras_private._steps import (
 __all__ = [
     "Call",
     "describe",
+    "describe_model",
     "deserialize_shared",
     "find_call",
     "find_callback_list",
@@ -56,9 +59,11 @@ __all__ = [
     "iterate_optimizers",
     "iterate_slots",
     "iterate_state",
+    "list_slots",
     "mark_shared",
     "read_config",
     "replace_projection",
     "track",
     "untrack",
+    "write_state",
 ]

@@ -1,6 +1,6 @@
 """What optimizers keep of a variable, and the optimizers inside of others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 Variable = Any
@@ -21,17 +21,20 @@ def track(optimizer: Any, variables: Iterable[Variable]) -> None:
 
 
 def untrack(optimizer: Any, variables: Iterable[Variable]) -> None:
-    """Takes variables off those of an optimizer: there is `add_variable`, no remove."""
-    for variable in variables:
-        optimizer._untrack_variable(variable)
+    """Takes variables off those of an optimizer: there is `add_variable`, no remove.
+
+    All at once: `_untrack_variable` looks each of them up from the start.
+    """
+    gone = {id(variable) for variable in variables}
     # TensorFlow exports no list that anything was taken out of. So another, set as Keras
     # sets the first: while nothing tracks what is set.
     tracker = optimizer._tracker
     del optimizer._tracker
-    optimizer._variables = list(optimizer._variables)
+    optimizer._variables = [v for v in optimizer._variables if id(v) not in gone]
     optimizer._tracker = tracker
     is_variable, _ = tracker.config["variables"]
     tracker.config["variables"] = (is_variable, optimizer._variables)
+    tracker.stored_ids["variables"] -= gone
 
 
 def iterate_optimizers(optimizer: Any) -> Iterator[Any]:
@@ -52,29 +55,44 @@ def find_optimizer(optimizer: Any, variable: Variable) -> Any:
 
 def iterate_slots(optimizer: Any, variable: Variable) -> Iterator[Variable]:
     """Yields the state that an optimizer keeps for each entry of a variable."""
-    for slot in iterate_state(optimizer, variable):
-        if slot.shape == variable.shape:
-            yield slot
+    yield from _choose_slots(variable, iterate_state(optimizer, variable))
+
+
+def list_slots(optimizer: Any, variables: Sequence[Variable]) -> list[list[Variable]]:
+    """Returns that of many variables, each from the optimizer that updates it.
+
+    In one pass over all: of each by itself the time would grow with their square.
+    """
+    *_, last = iterate_optimizers(optimizer)
+    states: dict[int, list[Variable]] = {}
+    for part in (last, *reversed(getattr(last, "optimizers", ()))):
+        if hasattr(part, "_trainable_variables"):
+            states |= _index_states(part)
+    return [list(_choose_slots(v, states.get(id(v), ()))) for v in variables]
 
 
 def iterate_state(optimizer: Any, variable: Variable) -> Iterator[Variable]:
-    """Yields the state that an optimizer keeps for a variable: momenta, averages.
+    """Yields the state that an optimizer keeps for a variable: momenta, averages."""
+    yield from _index_states(optimizer).get(id(variable), ())
+
+
+def _choose_slots(variable: Variable, states: Iterable[Variable]) -> Iterator[Variable]:
+    return (state for state in states if state.shape == variable.shape)
+
+
+def _index_states(optimizer: Any) -> dict[int, list[Variable]]:
+    """Returns the state of each variable, by the `id` of the variable.
 
     Keras's optimizers hold their slots in lists, which each names differently, with an
     entry for each variable that they train, in the order of these.
     """
-    index = _find_index(optimizer, variable)
-    if index is None:
-        return
-    length, own = (
-        len(optimizer._trainable_variables),
-        {id(v) for v in optimizer.variables},
-    )
-    for slots in list(vars(optimizer).values()):
-        if isinstance(slots, list) and len(slots) == length:
-            slot = slots[index]
-            if id(slot) in own:
-                yield slot
+    trained, own = optimizer._trainable_variables, {id(v) for v in optimizer.variables}
+    values = list(vars(optimizer).values())
+    lists = [v for v in values if isinstance(v, list) and len(v) == len(trained)]
+    return {
+        id(variable): [slots[i] for slots in lists if id(slots[i]) in own]
+        for i, variable in enumerate(trained)
+    }
 
 
 def _find_index(optimizer: Any, variable: Variable) -> int | None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import keras
 
-from keras_moduli import _checks, plot
+from keras_moduli import _checks, _files, plot
 from keras_moduli._repr import write_call
+from keras_moduli.plot import _style
 from keras_moduli.report import placement
 
 _KINDS = ("overview", "neurons", "matrix", "distances")
@@ -95,13 +96,15 @@ class PlotGeometry(keras.callbacks.Callback):
         frames = [Image.open(path).convert("RGB") for path in self._written]
         width, height = (max(frame.size[axis] for frame in frames) for axis in (0, 1))
         first, *others = (_pad(frame, (width, height)) for frame in frames)
-        first.save(
-            self.directory / "geometry.gif",
-            save_all=True,
-            append_images=others,
-            duration=round(1000 * self.seconds),
-            loop=0,
-        )
+        with _files.replace(self.directory / "geometry.gif") as file:
+            first.save(
+                file,
+                format="gif",
+                save_all=True,
+                append_images=others,
+                duration=round(1000 * self.seconds),
+                loop=0,
+            )
 
     def _draw(self, epoch: int) -> None:
         placed = placement(self.model, self.kernel)
@@ -116,7 +119,8 @@ class PlotGeometry(keras.callbacks.Callback):
         figure = getattr(drawn, "figure", drawn)
         figure.suptitle(f"epoch {epoch}", x=0.99, ha="right", fontsize=9)
         path = self.directory / f"geometry-{epoch:04d}.png"
-        figure.savefig(path, bbox_inches=None)  # each as large as the others
+        # Each as large as the others.
+        _style.write(figure, path, bbox_inches=None)
         _close(figure)
         self._written.append(path)
 

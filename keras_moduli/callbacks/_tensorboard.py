@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_moduli import _checks, plot
+from keras_moduli import _checks, _files, plot
 from keras_moduli._repr import write_call
 from keras_moduli.report import placement
 
@@ -110,11 +110,12 @@ def _write_image(writer: Any, tag: str, placed: Any, step: int) -> None:
 def _write_projector(log_dir: Path, placed: Any) -> None:
     """Writes positions, what is known of neurons, and where TensorBoard finds both."""
     name = placed.label.replace("/", "_").replace(" ", "_")
-    np.savetxt(log_dir / f"{name}.tsv", placed.positions, delimiter="\t", fmt="%.6g")
+    with _files.replace(log_dir / f"{name}.tsv") as file:
+        np.savetxt(file, placed.positions, delimiter="\t", fmt="%.6g")
     degrees = np.bincount(placed.connections.outputs, minlength=len(placed.positions))
     rows = [f"{number}\t{degree}" for number, degree in enumerate(degrees)]
     text = "\n".join(["neuron\tconnections", *rows])
-    (log_dir / f"{name}_neurons.tsv").write_text(text + "\n")
+    _files.write_text(log_dir / f"{name}_neurons.tsv", text + "\n")
     config = log_dir / "projector_config.pbtxt"
     entry = (
         "embeddings {\n"
@@ -125,4 +126,4 @@ def _write_projector(log_dir: Path, placed: Any) -> None:
     )
     known = config.read_text() if config.exists() else ""
     if f'tensor_path: "{name}.tsv"' not in known:
-        config.write_text(known + entry)
+        _files.write_text(config, known + entry)

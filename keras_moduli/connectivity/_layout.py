@@ -57,7 +57,7 @@ class BlockLayout(Configuration):
             rows=_checks.integer("rows", self.rows, minimum=1),
             columns=_checks.integer("columns", self.columns, minimum=1),
             block=_checks.pair("block", self.block, "(16, 64)"),
-            indices=tuple(tuple(int(i) for i in column) for column in self.indices),
+            indices=_check_indices(self.indices),
         )
         down, across = self._blocks_of(self.rows, self.columns, self.block)
         counts = {len(column) for column in self.indices}
@@ -223,6 +223,18 @@ class BlockLayout(Configuration):
         first = self.block[0] * np.array(self.indices)[:, :, None]
         inputs = first + np.arange(self.block[0])
         return _backend.Indices(inputs.reshape(len(inputs), -1))
+
+
+def _check_indices(value: Any) -> tuple[tuple[int, ...], ...]:
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    columns = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(column, list | tuple | np.ndarray) for column in columns):
+        raise TypeError(
+            "`indices` must be a list of lists of integers, one for each column of "
+            f"blocks, such as [[0, 1], [1, 2]]. Received: indices={value!r}"
+        )
+    check = _checks.integer
+    return tuple(tuple(check("indices", i, minimum=0) for i in c) for c in columns)
 
 
 def revive(value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _backend, _checks, numerics
+from keras_moduli import _backend, _checks, _rows, numerics
 from keras_moduli._ordering import hilbert_order
 from keras_moduli._registry import Configuration, Registry
 
@@ -95,7 +95,8 @@ class Manifold(Configuration, abc.ABC):
         """
         x, y = self._points("x", x), self._points("y", y)
         dtype = keras.backend.result_type(x.dtype, y.dtype)
-        return self.compute_squared_distance(ops.cast(x, dtype), ops.cast(y, dtype))
+        x, y = ops.cast(x, dtype), ops.cast(y, dtype)
+        return _rows.combine(self.compute_squared_distance, x, y)
 
     @final
     def distance(self, x: Tensor, y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_moduli import _checks
 from keras_moduli._repr import write_call
+from keras_moduli.manifolds import _tables
 from keras_moduli.manifolds._base import Array, Manifold, Tensor, get, register
 
 __all__ = ["FiniteMetric", "Product"]
@@ -47,6 +48,11 @@ class Product(Manifold):
         self._set(factors=tuple(get(factor) for factor in self.factors))
         if not self.factors:
             raise ValueError("`factors` must name at least one manifold.")
+        if self.ambient_dim > _checks.MOST_DIMENSIONS + 1:
+            raise ValueError(
+                f"`factors` must have at most {_checks.MOST_DIMENSIONS + 1} coordinates "
+                f"in all. Received: {self.ambient_dim}"
+            )
         if self.weights is None:
             return
         if isinstance(self.weights, np.ndarray):
@@ -118,7 +124,7 @@ class FiniteMetric(Manifold):
 
     def __post_init__(self) -> None:
         table = _checks.array(self.distances, "distances")
-        _check_metric(table)
+        _tables.check_metric(table)
         self._set(distances=tuple(map(tuple, table.tolist())))
 
     def __repr__(self) -> str:
@@ -179,6 +185,17 @@ class FiniteMetric(Manifold):
         """Number of elements."""
         return len(self.distances)
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.distances)
+
+    @cached_property
+    def _squares(self) -> Array:
+        return np.square(self._table).ravel()
+
     @cached_property
     def _table(self) -> Array:
         return np.asarray(self.distances)
@@ -188,8 +205,10 @@ class FiniteMetric(Manifold):
 
     def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         row, column = (ops.cast(self.project(p)[..., 0], "int32") for p in (x, y))
-        squares = ops.convert_to_tensor(np.square(self._table).ravel(), x.dtype)
-        return ops.take(squares, row * self.size + column)
+        squares = ops.convert_to_tensor(self._squares, x.dtype)
+        last = self.size**2 - 1  # NaN is the number of no element, and no integer
+        number = ops.clip(row * self.size + column, 0, last)
+        return ops.take(squares, number) + ops.where(ops.isnan(x + y), x + y, 0.0)[..., 0]
 
     def draw(self, n: int, rng: np.random.RandomState) -> Array:
         rounds = -(-n // self.size)
@@ -203,19 +222,3 @@ class FiniteMetric(Manifold):
         values, vectors = np.linalg.eigh(-centered / 2)
         coordinates = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, :-4:-1]
         return coordinates[np.clip(points[:, 0].round().astype(int), 0, self.size - 1)]
-
-
-def _check_metric(table: Array) -> None:
-    problem = None
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or not table.size:
-        problem = f"a square matrix; its shape is {table.shape}"
-    elif not np.isfinite(table).all():
-        problem = "finite"
-    elif not np.allclose(table, table.T, rtol=1e-9, atol=0):
-        problem = "symmetric"
-    elif np.diag(table).any() or (table + np.eye(len(table)) <= 0).any():
-        problem = "0 on the diagonal and above 0 off it"
-    elif any((table > (row[:, None] + row) * (1 + 1e-9)).any() for row in table):
-        problem = "within the triangle inequality; `FiniteMetric.from_graph` mends that"
-    if problem:
-        raise ValueError(f"`distances` must be {problem}.")

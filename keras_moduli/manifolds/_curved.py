@@ -21,7 +21,7 @@ class Sphere(Manifold):
     Points are scaled to unit length inside the distance, so that only directions count.
 
     Args:
-        dim: n, at least 1.
+        dim: n, from 1 to 4096.
         radius: R, above 0; the default is that of Mackey et al. Samples are uniform.
 
     Examples:
@@ -35,7 +35,7 @@ class Sphere(Manifold):
 
     def __post_init__(self) -> None:
         self._set(
-            dim=_checks.integer("dim", self.dim, minimum=1),
+            dim=_checks.dimension("dim", self.dim),
             radius=_checks.positive("radius", self.radius),
         )
 
@@ -68,7 +68,7 @@ class ProjectiveSpace(Manifold):
     between the lines, at most πR/2.
 
     Args:
-        dim: n, at least 1.
+        dim: n, from 1 to 4096.
         radius: R, above 0. Samples are uniform.
 
     Examples:
@@ -83,7 +83,7 @@ class ProjectiveSpace(Manifold):
 
     def __post_init__(self) -> None:
         self._set(
-            dim=_checks.integer("dim", self.dim, minimum=1),
+            dim=_checks.dimension("dim", self.dim),
             radius=_checks.positive("radius", self.radius),
         )
 
@@ -154,7 +154,7 @@ class PoincareBall(Manifold):
     Points on or beyond the boundary are drawn inside, to within 10⁻⁵ of it.
 
     Args:
-        dim: Dimension, at least 1.
+        dim: Dimension, from 1 to 4096.
         curvature: −c, below 0. Samples are at a normal distance from the origin in each
             coordinate, with standard deviation 1.
 
@@ -169,7 +169,7 @@ class PoincareBall(Manifold):
 
     def __post_init__(self) -> None:
         self._set(
-            dim=_checks.integer("dim", self.dim, minimum=1),
+            dim=_checks.dimension("dim", self.dim),
             curvature=_checks.real("curvature", self.curvature),
         )
         if self.curvature >= 0:
@@ -186,9 +186,7 @@ class PoincareBall(Manifold):
         length = norm(points)[..., None]
         limit = (1.0 - 1e-5) / math.sqrt(-self.curvature)
         outside = length > limit
-        return ops.where(
-            outside, points * limit / ops.where(outside, length, 1.0), points
-        )
+        return ops.where(outside, limit * normalize(points), points)
 
     def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
         c = -self.curvature

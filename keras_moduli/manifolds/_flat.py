@@ -20,7 +20,7 @@ class Euclidean(Manifold):
     """Euclidean space Rⁿ: d² = Σ (xᵢ − yᵢ)².
 
     Args:
-        dim: Dimension, at least 1. Samples are standard normal in each coordinate.
+        dim: Dimension, from 1 to 4096. Samples are standard normal in each coordinate.
 
     Examples:
         >>> import keras_moduli as km
@@ -31,7 +31,7 @@ class Euclidean(Manifold):
     dim: int = 3
 
     def __post_init__(self) -> None:
-        self._set(dim=_checks.integer("dim", self.dim, minimum=1))
+        self._set(dim=_checks.dimension("dim", self.dim))
 
     @property
     def ambient_dim(self) -> int:
@@ -95,7 +95,7 @@ class Torus(Manifold):
     """The flat torus Tⁿ: d² = Σ δᵢ², where δ = x − y wrapped to half a period.
 
     Args:
-        dim: Dimension, at least 1.
+        dim: Dimension, from 1 to 4096.
         period: Length of each axis, above 0: a number, or one for each axis. Samples
             are uniform. The default is that of Mackey et al.
 
@@ -109,7 +109,7 @@ class Torus(Manifold):
     period: float | tuple[float, ...] = 10.0
 
     def __post_init__(self) -> None:
-        self._set(dim=_checks.integer("dim", self.dim, minimum=1))
+        self._set(dim=_checks.dimension("dim", self.dim))
         if isinstance(self.period, np.ndarray):
             self._set(period=self.period.tolist())
         if not isinstance(self.period, tuple | list):

@@ -2,10 +2,14 @@
 
 import contextlib
 import importlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from keras_moduli import _files
 
 Axes = Any
 
@@ -104,8 +108,25 @@ def save(figure: Any, path: Any) -> None:
     """Writes a figure to a file, the same one for the same figure, and closes it."""
     with load("matplotlib").rc_context(SETTINGS):
         dated = str(path).endswith((".svg", ".pdf"))
-        figure.savefig(path, metadata={"Date": None} if dated else None)
+        write(figure, path, metadata={"Date": None} if dated else None)
     load("matplotlib.pyplot").close(figure)
+
+
+def write(figure: Any, path: str | os.PathLike[str], **options: Any) -> Path:
+    """Writes a figure in place of a file; returns where to.
+
+    Args:
+        figure: The figure.
+        path: Where to; by default a format is that of matplotlib's settings.
+        **options: Of `figure.savefig`.
+    """
+    path = Path(path)
+    if not path.suffix:
+        suffix = load("matplotlib").rcParams["savefig.format"]
+        path = path.with_name(f"{path.name}.{suffix}")
+    with _files.replace(path) as file:
+        figure.savefig(file, format=path.suffix[1:], **options)
+    return path
 
 
 def draw_band(

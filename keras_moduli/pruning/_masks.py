@@ -78,9 +78,15 @@ class MaskState:
         self._is_active = True
         self._on_change = on_change
         self._chain = list(_keras_private.iterate_optimizers(optimizer))
+        slots = _keras_private.list_slots(optimizer, self.variables)
         self.masks = [self._add_mask(variable) for variable in variables]
-        for variable, mask in zip(self.variables, self.masks, strict=True):
-            averages = list(self._slots(variable, averages=True))
+        self._averages = [
+            [s for s in own if _keras_private.is_average(s)] for own in slots
+        ]
+        self._moments = [
+            [s for s in own if not _keras_private.is_average(s)] for own in slots
+        ]
+        for variable, mask, averages in self._iterate():
             variable.constraint = _Masked(self, mask, variable.constraint, averages)
         for part in self._chain:
             _hide(part, self)
@@ -113,23 +119,16 @@ class MaskState:
                 continue
             self.masks[i].assign(new)
             if (back := new & ~old).any():
-                self._let_back(self.variables[i], back, reset_moments)
+                moments = self._moments[i] if reset_moments else []
+                for state in (self.variables[i], *self._averages[i], *moments):
+                    state.assign(free(state, back))
         self.apply()
-
-    def _let_back(self, variable: Variable, back: Mask, reset_moments: bool) -> None:
-        variable.assign(free(variable, back))
-        for state in self._slots(variable, averages=True):
-            state.assign(free(state, back))
-        if reset_moments:
-            for state in self._slots(variable):
-                state.assign(free(state, back))
 
     def apply(self) -> None:
         """Zeroes the masked weights now; the step does so from the next update on."""
-        for variable, mask in zip(self.variables, self.masks, strict=True):
-            variable.assign(apply_mask(variable, mask.value))
-            for average in self._slots(variable, averages=True):
-                average.assign(apply_mask(average, mask.value))
+        for variable, mask, averages in self._iterate():
+            for state in (variable, *averages):
+                state.assign(apply_mask(state, mask.value))
 
     def count_strays(self) -> int:
         """Returns how many masked weights are not zero: somebody has put them there."""
@@ -154,11 +153,9 @@ class MaskState:
         self.untrack()
         self._on_change()
 
-    def _slots(self, variable: Variable, *, averages: bool = False) -> Iterator[Variable]:
-        part = _keras_private.find_optimizer(self.optimizer, variable)
-        for state in _keras_private.iterate_slots(part, variable):
-            if _keras_private.is_average(state) == averages:
-                yield state
+    def _iterate(self) -> Iterator[tuple[Variable, Variable, list[Variable]]]:
+        """Yields each weight with its mask and its moving averages."""
+        return zip(self.variables, self.masks, self._averages, strict=True)
 
     def untrack(self) -> None:
         """Takes the masks off the optimizer's list of variables."""

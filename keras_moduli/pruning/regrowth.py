@@ -103,7 +103,9 @@ class RigL(Regrowth):
         self, optimizer: Any, variables: Sequence[Any], position: int
     ) -> list[Array]:
         """|momentum|."""
-        momenta = [_find_momentum(optimizer, variable) for variable in variables]
+        slots = _keras_private.list_slots(optimizer, variables)
+        pairs = zip(variables, slots, strict=True)
+        momenta = [_find_momentum(optimizer, *pair) for pair in pairs]
         return [np.abs(ops.convert_to_numpy(state.value)) for state in momenta]
 
 
@@ -141,11 +143,11 @@ class SET(Regrowth):
         return [rng.uniform(size=tuple(variable.shape)) for variable in variables]
 
 
-def _find_momentum(optimizer: Any, variable: Any) -> Any:
-    part = _keras_private.find_optimizer(optimizer, variable)
-    for state in _keras_private.iterate_slots(part, variable):
+def _find_momentum(optimizer: Any, variable: Any, slots: list[Any]) -> Any:
+    for state in slots:
         if _keras_private.is_momentum(state):
             return state
+    part = _keras_private.find_optimizer(optimizer, variable)
     raise ValueError(
         f"RigL reads gradients from momentum, and {type(part).__name__} keeps none for "
         f"{variable.path!r}. Compile with Adam or `SGD(momentum=0.9)`, or pass "

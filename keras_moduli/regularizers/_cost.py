@@ -51,7 +51,7 @@ class Cost(Configuration):
             manifold=manifolds.get(self.manifold),
             inhibitor=inhibitors.get(self.inhibitor),
             strength=_checks.real("strength", self.strength, minimum=0.0),
-            power=at_least_1("power", self.power),
+            power=_checks.power("power", self.power),
             reduction=_checks.choice("reduction", self.reduction, ("sum", "mean")),
             gates=at_least_1("gates", self.gates),
             permute_seed=optional(_checks.seed, "permute_seed", self.permute_seed),

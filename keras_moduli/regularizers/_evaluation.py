@@ -12,9 +12,9 @@ import keras
 from keras import ops
 
 from keras_moduli import penalties
+from keras_moduli._rows import map_rows, sum_rows
 from keras_moduli.regularizers._cost import Cost, KernelLayout
 from keras_moduli.regularizers._placement import Positions
-from keras_moduli.regularizers._rows import map_rows, sum_rows
 
 Tensor = Any
 

@@ -56,7 +56,7 @@ class ModuliRegularizer(DistancePenalty):
         inhibitor: f: a name, or a `keras_moduli.inhibitors.Inhibitor`; `"diffusion"`, d²,
             by default.
         strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
-        power: Power of |w|, an integer of at least 1, the default.
+        power: Power of |w|, an integer from 1, the default, to 64.
         reduction: `"sum"`, the default, is the formula above: with
             `inhibitor="constant"` it equals `keras.regularizers.L1(strength)`, with
             `power=2` `L2(strength)`. `"mean"` divides by the number of entries, as the

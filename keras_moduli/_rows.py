@@ -1,14 +1,51 @@
 """What is done for all pairs of neurons, a few rows of them at a time."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_moduli import _backend
 
 Tensor = Any
+
+# So many differences of coordinates are held at once; of more, those of a block.
+MOST_HELD = 2**25
+
+
+def combine(function: Callable[..., Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Returns a function of points x and y, in blocks where all at once are too many.
+
+    Its gradient evaluates the function anew for each block, so that nothing is kept.
+
+    Args:
+        function: Takes tensors (…, d) that broadcast; returns one value for each pair.
+        x: Of shape (…, d).
+        y: Of a shape that broadcasts with that of `x`.
+    """
+    if None in (*x.shape, *y.shape):  # not known while a graph is made
+        return function(x, y)
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    if len(shape) < 2 or math.prod(shape) <= MOST_HELD:
+        return function(x, y)
+    rank = len(shape)
+    x, y = (ops.reshape(z, (1,) * (rank - len(z.shape)) + tuple(z.shape)) for z in (x, y))
+    if shape[0] == 1:
+        return combine(function, x[0], y[0])[None]
+    height = _backend.count_differences_of_a_block() // math.prod(shape[1:])
+    divided = [z for z in (x, y) if z.shape[0] > 1]
+    whole = [z for z in (x, y) if z.shape[0] == 1]
+    first = 0 if x.shape[0] > 1 else 1  # which of the two stands before the other
+
+    @keras.remat
+    def step(*pair: Tensor) -> Tensor:
+        return combine(function, *(pair if first == 0 else pair[::-1]))
+
+    made = ops.map(lambda block: step(*block, *whole), _divide_all(divided, height))
+    return ops.reshape(made, (-1, *made.shape[2:]))[: shape[0]]
 
 
 def map_rows(function: Callable[..., Any], rows: Sequence[Tensor], width: int) -> Any:
