@@ -29,7 +29,8 @@ def matched_l1(
 
     Examples:
         >>> import keras_moduli as km
-        >>> float(km.matched_l1(km.ModuliRegularizer(inhibitor="constant"), 64).l1)
+        >>> penalty = km.ModuliRegularizer(inhibitor="constant", strength=1e-3)
+        >>> float(km.matched_l1(penalty, 64).l1)
         0.001...
     """
     if not isinstance(regularizer, DistancePenalty):
