@@ -54,7 +54,7 @@ class LearnedGeometry(HasCost):
         embedding_initializer: A Keras initializer for the first positions instead.
         embedding_trainable: Whether the positions are learned.
         strength: Factor of the penalty, finite and at least 0; 3e-5 by default.
-        power: Power of |w|, an integer of at least 1; 1 by default.
+        power: Power of |w|, an integer from 1, the default, to 64.
         reduction: `"sum"`, the default, or `"mean"` over the entries of the kernel.
         dispersion: At least 0. The default, 3, recovers planted circles, spheres and
             tori; 0 is the published formula, under which every learned embedding

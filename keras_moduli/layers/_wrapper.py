@@ -88,7 +88,7 @@ class Moduli(HasCost, HasLayer, keras.layers.Wrapper):
             own stream.
         embedding_trainable: Whether the positions are learned.
         weight_name: Name of the weights that hold them, as in `NeuronEmbedding`.
-        power: Power of |w|, an integer of at least 1; 1 by default.
+        power: Power of |w|, an integer from 1, the default, to 64.
         reduction: `"sum"`, the default, or `"mean"` over the entries of each kernel.
         dispersion: At least 0, as in `LearnedGeometry`; 3 by default.
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
