@@ -1,16 +1,17 @@
 """Checks: `nox` runs them all but the slow tests, which `nox -s slow` runs.
 
 Everything runs in the environment that nox itself is installed in: there is nothing to
-set up twice.
+set up twice. Only `package` makes a fresh one, to install what users would.
 """
 
 import importlib.util
+import pathlib
 import sys
 
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.sessions = ["lint", "types", "package", "tests", "docs"]
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 ENVIRONMENT = {
@@ -81,3 +82,31 @@ def docs(session):
     if importlib.util.find_spec("mkdocs") is None:
         session.skip("mkdocs is not installed")
     python(session, "mkdocs", "build", "--strict")
+
+
+# What a user does first, anywhere but beside the sources.
+FIRST_STEPS = """
+import keras, keras_moduli as km
+assert "site-packages" in km.__file__, km.__file__
+layer = km.layers.ModuliSimpleRNN(8)
+model = keras.Sequential([keras.Input((5, 2)), layer])
+km.save_compressed(model, "model.keras")
+km.load_compressed("model.keras").summary()
+"""
+
+
+@nox.session(venv_backend="venv")
+def package(session):
+    """The sdist and the wheel, and the wheel in a fresh environment, on JAX."""
+    folder = pathlib.Path(session.create_tmp()).resolve()
+    for old in folder.glob("*.*"):
+        old.unlink()
+    # The wheel is built from the sdist, which shows that that is whole.
+    session.run(sys.executable, "-m", "build", "--outdir", folder, external=True)
+    files = sorted(folder.glob("keras_moduli-*"))
+    assert [file.suffix for file in files] == [".whl", ".gz"], files
+    session.run(sys.executable, "-m", "twine", "check", "--strict", *files, external=True)
+    session.install(f"{files[0]}[jax]")
+    session.chdir(folder)
+    session.run("python", "-c", FIRST_STEPS, env={"KERAS_BACKEND": "jax"})
+    session.run("keras-moduli", "sparsity", "model.keras", env={"KERAS_BACKEND": "jax"})
