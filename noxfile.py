@@ -1,11 +1,12 @@
 """Checks: `nox` runs them all but the slow tests, which `nox -s slow` runs.
 
 Everything runs in the environment that nox itself is installed in: there is nothing to
-set up twice. Only `package` makes a fresh one, to install what users would.
+set up twice. Only `package` and `versions` make fresh ones, of what users would install.
 """
 
 import importlib.util
 import pathlib
+import re
 import sys
 
 import nox
@@ -32,14 +33,14 @@ def python(session, *arguments, **environment):
 independent = []  # the backend whose run has what no backend changes: the first
 
 
-def run_tests(session, backend, marked):
+def run_tests(session, backend, marked, runner=("pytest",)):
     if importlib.util.find_spec(backend) is None:
         session.skip(f"{backend} is not installed")
     independent.append(backend)
     session.log(f"tests marked backend_independent run on {independent[0]}")
     python(
         session,
-        *["pytest", "-n", "2", "--dist", "worksteal", "-m", marked],
+        *[*runner, "-n", "2", "--dist", "worksteal", "-m", marked],
         *["--backend-independent-on", independent[0], *session.posargs],
         KERAS_BACKEND=backend,
         # What JAX has compiled once, in any process, it compiles no more.
@@ -61,6 +62,16 @@ def tests(session, backend):
 def slow(session, backend):
     """What the test suite leaves out: more models, of kinds that it has already."""
     run_tests(session, backend, "slow")
+
+
+@nox.session
+def coverage(session):
+    """Lines and branches of the package that the test suite runs on any backend."""
+    python(session, "coverage", "erase")
+    for backend in filter(importlib.util.find_spec, BACKENDS):
+        run_tests(session, backend, "not slow", ("coverage", "run", "-m", "pytest"))
+    python(session, "coverage", "combine")
+    python(session, "coverage", "report")
 
 
 @nox.session
@@ -110,3 +121,52 @@ def package(session):
     session.chdir(folder)
     session.run("python", "-c", FIRST_STEPS, env={"KERAS_BACKEND": "jax"})
     session.run("keras-moduli", "sparsity", "model.keras", env={"KERAS_BACKEND": "jax"})
+
+
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+OLDEST, NEWEST = PROJECT["requires-python"].removeprefix(">="), "3.13"
+RELEASES = [
+    nox.param(python, age, backend, id=f"{age}-{backend}")
+    for python, age in [(OLDEST, "oldest"), (NEWEST, "newest")]
+    for backend in BACKENDS
+]
+# What uses the parts of Python, Keras and the backends that change.
+CHANGING = [
+    *[f"tests/test_{name}.py" for name in ["keras_private", "version_0_1_0", "files"]],
+    *[f"tests/test_{name}.py" for name in ["layers", "regularizers", "pruning"]],
+    "tests/test_docs.py::test_code_on_pages_runs[README.md]",
+]
+
+
+def find_pins(age, backend):
+    """What pip is to install: what pyproject.toml allows, or the least of it."""
+    extras = PROJECT["optional-dependencies"]
+    allowed = PROJECT["dependencies"] + extras[backend] + extras["viz"]
+    return [pin.replace(">=", "==") if age == "oldest" else pin for pin in allowed]
+
+
+def find_cpu_build(session, pin):
+    """The newest build of PyTorch that comes without gigabytes of CUDA and fits a pin."""
+    least = pin.removeprefix("torch").lstrip("=>")
+    listed = session.run("pip", "index", "versions", "torch", silent=True)
+    for build in re.findall(r"[\d.]+\+cpu", listed):
+        if "==" not in pin or build.startswith(f"{least}."):
+            return f"torch=={build}"
+    session.skip(f"no CPU build of {pin} found; PIP_EXTRA_INDEX_URL says where to look")
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize(["python", "age", "backend"], RELEASES)
+def versions(session, age, backend):
+    """The oldest and the newest of everything, with one backend and no other."""
+    pins = find_pins(age, backend)
+    if backend == "torch":
+        torch = next(pin for pin in pins if pin.startswith("torch"))
+        pins[pins.index(torch)] = find_cpu_build(session, torch)
+    session.install("-e", ".", "pytest", "pytest-xdist", "hypothesis", *pins)
+    session.run("pip", "list")
+    session.run(
+        *["pytest", "-n", "2", "--dist", "worksteal", "-m", "not slow"],
+        *session.posargs or CHANGING,
+        env=ENVIRONMENT | {"KERAS_BACKEND": backend},
+    )

@@ -5,7 +5,7 @@ import inspect
 import math
 import numbers
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import keras
@@ -17,29 +17,37 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MOST = 2**63 - 1  # what a size, a seed or a count can be anywhere
 MOST_DIMENSIONS = 4096
+MOST_FACTORS = 16  # of a product, different ones: each a formula to compile
+_FLOAT32 = np.finfo(np.float32)  # in which most numbers are put to use
 
 
 def real(name: str, value: Any, *, minimum: float = -math.inf) -> float:
     """`value` as a finite Python float that is at least `minimum`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"`{name}` must be a number. Received: {name}={value!r}")
+        raise TypeError(f"`{name}` must be a number. Received: {name}={shorten(value)}")
     try:
         number = float(value)
     except OverflowError:  # an integer beyond all floats
         number = math.inf
-    if not math.isfinite(number) or number < minimum:
+    if not abs(number) <= float(_FLOAT32.max) or number < minimum:
         bound = "" if minimum == -math.inf else f" and at least {minimum:g}"
         raise ValueError(
-            f"`{name}` must be finite{bound}. Received: {name}={_shorten(value)}"
+            f"`{name}` must be finite{bound}, in float32. "
+            f"Received: {name}={shorten(value)}"
         )
     return number
 
 
 def positive(name: str, value: Any) -> float:
-    """`value` as a finite Python float above 0."""
+    """`value` as a finite Python float above 0, also in float32."""
     value = real(name, value, minimum=0.0)
+    if 0 < value < float(_FLOAT32.tiny):
+        raise ValueError(
+            f"`{name}` must be at least {_FLOAT32.tiny:.3g}, as float32 takes less for 0."
+            f" Received: {name}={value!r}"
+        )
     if value == 0:
-        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be above 0. Received: {name}={shorten(value)}")
     return value
 
 
@@ -53,16 +61,16 @@ def integer(
         value = operator.index(value)
     except TypeError:
         raise TypeError(
-            f"`{name}` must be an integer. Received: {name}={value!r}"
+            f"`{name}` must be an integer. Received: {name}={shorten(value)}"
         ) from None
     if value < minimum:
         raise ValueError(
-            f"`{name}` must be at least {minimum}. Received: {name}={_shorten(value)}"
+            f"`{name}` must be at least {minimum}. Received: {name}={shorten(value)}"
         )
     if value > maximum:
         raise ValueError(
             f"`{name}` must be at most {maximum}{hint and f': {hint}'}. "
-            f"Received: {name}={_shorten(value)}"
+            f"Received: {name}={shorten(value)}"
         )
     return value
 
@@ -83,7 +91,7 @@ def pair(name: str, value: Any, example: str) -> tuple[int, int]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise TypeError(
             f"`{name}` must be a pair of integers, such as {example}. "
-            f"Received: {name}={value!r}"
+            f"Received: {name}={shorten(value)}"
         )
     first, second = (integer(name, part, minimum=1) for part in value)
     return first, second
@@ -93,7 +101,7 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
     """`value` as a shape: a tuple of Python ints that are at least 1."""
     if not isinstance(value, tuple | list) or not value:
         raise TypeError(
-            f"`{name}` must be a shape, such as (8, 8). Received: {name}={value!r}"
+            f"`{name}` must be a shape, such as (8, 8). Received: {name}={shorten(value)}"
         )
     return tuple(integer(name, size, minimum=1) for size in value)
 
@@ -102,7 +110,9 @@ def seed(name: str, value: Any) -> int:
     """`value` as a seed of `numpy.random.RandomState`."""
     value = integer(name, value, minimum=0)
     if value >= 2**32:
-        raise ValueError(f"`{name}` must be below 2**32. Received: {name}={value!r}")
+        raise ValueError(
+            f"`{name}` must be below 2**32. Received: {name}={shorten(value)}"
+        )
     return value
 
 
@@ -110,24 +120,61 @@ def fraction(name: str, value: Any) -> float:
     """`value` as a Python float strictly between 0 and 1."""
     value = positive(name, value)
     if value >= 1:
-        raise ValueError(f"`{name}` must be below 1. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be below 1. Received: {name}={shorten(value)}")
     return value
+
+
+def finite_weights(variables: Iterable[Any], reader: str) -> None:
+    """Raises a ValueError if weights are NaN or infinite, which nobody can rank.
+
+    Args:
+        variables: The weights, or what an optimizer keeps of them.
+        reader: Who wants to rank them, the subject of a sentence.
+    """
+    if found := [text for v in variables if (text := _count_not_finite(v))]:
+        raise ValueError(
+            f"{reader} and some numbers are not finite: {', '.join(found)}. Training "
+            "has diverged before. Lower the learning rate or type `clipnorm=1.0` in the "
+            "optimizer; `keras.callbacks.TerminateOnNaN()` stops `fit` where it happens."
+        )
+
+
+def _count_not_finite(variable: Any) -> str:
+    values = ops.convert_to_numpy(variable.value)
+    if not (bad := int(values.size - np.isfinite(values).sum())):
+        return ""
+    nan = int(np.isnan(values).sum())
+    kind = "NaN" if nan == bad else "infinite" if not nan else f"{nan} of them NaN"
+    return f"{bad:,} of {values.size:,} of {variable.path!r} ({kind})"
 
 
 def boolean(name: str, value: Any) -> bool:
     """`value`, True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"`{name}` must be True or False. Received: {name}={value!r}")
+        raise TypeError(
+            f"`{name}` must be True or False. Received: {name}={shorten(value)}"
+        )
     return bool(value)
 
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """`value`, one of the strings in `allowed`."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(
-            f"`{name}` must be one of {list(allowed)}. Received: {name}={value!r}"
+            f"`{name}` must be one of {list(allowed)}. Received: {name}={shorten(value)}"
         )
-    return str(value)
+    return value
+
+
+def label(name: str, value: Any) -> str:
+    """`value` as a name of a variable, from which Keras and PyTorch make paths."""
+    if not isinstance(value, str) or not value or set(value) & set("./"):
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(
+            f"`{name}` must be a string such as 'embedding', without '/' and '.'. "
+            f"Received: {name}={shorten(value)}"
+        )
+    return value
 
 
 def optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
@@ -138,7 +185,7 @@ def optional(check: Callable[[str, Any], Any], name: str, value: Any) -> Any:
 def built_model(value: Any) -> keras.Model:
     """`value`, a Keras model that has its weights."""
     if not isinstance(value, keras.Model):
-        raise TypeError(f"Expected a keras.Model. Received: {value!r}")
+        raise TypeError(f"Expected a keras.Model. Received: {shorten(value)}")
     if not value.weights:
         raise ValueError(
             f"Model {value.name!r} has no weights yet. Build it first, by "
@@ -166,6 +213,8 @@ def array(value: Any, name: str = "points") -> NDArray[np.float64]:
     try:
         if not isinstance(value, np.ndarray | list | tuple):
             value = ops.convert_to_numpy(value)
+        if np.asarray(value).dtype.kind in "SUcMm":  # which NumPy would read as numbers
+            raise TypeError
         return np.array(value, np.float64)
     except (AttributeError, OverflowError, TypeError, ValueError):
         raise TypeError(_explain_not_numbers(name, value)) from None
@@ -205,8 +254,7 @@ def takes_tensors(*axes: int) -> Callable[[F], F]:
 
 
 def _real_tensor(value: Any, name: str, least: int) -> Any:
-    is_number = isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
-    if not is_number and not keras.ops.is_tensor(value):
+    if not keras.ops.is_tensor(value):
         is_known = hasattr(value, "shape") and hasattr(value, "dtype")
         if not is_known or isinstance(value, np.ndarray | np.generic):
             value = tensor(value, name)
@@ -223,11 +271,12 @@ def _real_tensor(value: Any, name: str, least: int) -> Any:
 def _explain_not_numbers(name: str, value: Any) -> str:
     return (
         f"`{name}` must be a tensor, an array or nested lists of numbers. "
-        f"Received: {name}={_shorten(value)} (of type {type(value).__name__})"
+        f"Received: {name}={shorten(value)} (of type {type(value).__name__})"
     )
 
 
-def _shorten(value: Any) -> str:
+def shorten(value: Any) -> str:
+    """Returns the repr of what came, or the start of a long one."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits

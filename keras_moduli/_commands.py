@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from keras_moduli import compression, plot, report, sparse
+from keras_moduli._inhibitor import _registry as inhibitors
 from keras_moduli._table import Table
-from keras_moduli.inhibitors import _registry as inhibitors
 from keras_moduli.manifolds._base import _registry as manifolds
 from keras_moduli.plot import _style
 from keras_moduli.pruning import MagnitudePruning

@@ -203,6 +203,7 @@ def _overrides(layer: Layer, name: str) -> bool:
 
 
 def _to_array(value: Any) -> Any:
+    # Not its `value`: of scalars on several devices NumPy makes no array.
     is_variable = isinstance(value, keras.Variable)
-    value = value.value if is_variable else value
-    return ops.convert_to_numpy(value) if ops.is_tensor(value) else value
+    is_of_backend = is_variable or ops.is_tensor(value)
+    return ops.convert_to_numpy(value) if is_of_backend else value

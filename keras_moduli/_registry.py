@@ -10,6 +10,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import keras
 
+from keras_moduli import _checks
+
 PACKAGE = "keras_moduli"
 
 T = TypeVar("T")
@@ -19,13 +21,17 @@ class Configuration:
     """Frozen data: equality, hashing, repr and saving follow from the fields."""
 
     def get_config(self) -> dict[str, Any]:
-        """The fields as plain Python values, for `keras.saving`."""
+        """Returns the fields as plain Python values, for `keras.saving`."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return {field.name: _make_plain(getattr(self, field.name)) for field in fields}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Rebuilds the object from what `get_config` returned."""
+        """Rebuilds the object from its configuration.
+
+        Args:
+            config: What `get_config` returned.
+        """
         return cls(**config)
 
     def _set(self, **fields: Any) -> None:
@@ -71,7 +77,13 @@ class Registry(Generic[T]):
         self.classes: dict[str, type[T]] = {}
 
     def names(self) -> list[str]:
-        """Returns the known names, sorted."""
+        """Returns the known names, sorted.
+
+        Examples:
+            >>> import keras_moduli as km
+            >>> km.pruning.scopes.names()
+            ['erk', 'gate', 'global', 'layer']
+        """
         return sorted(self.classes)
 
     def register(self, *names: str) -> Callable[[type[T]], type[T]]:
@@ -83,6 +95,13 @@ class Registry(Generic[T]):
         Raises:
             TypeError: If a name is not a string, or the class is not one of the family.
             ValueError: If a name, or that of the class in saved files, is taken.
+
+        Examples:
+            As `@register("its_name")` above the class, or later:
+
+            >>> import keras_moduli as km
+            >>> km.schedules.register("cubic")(km.schedules.Cubic)  # once more
+            <class 'keras_moduli.schedules.Cubic'>
         """
         if strange := [name for name in names if not isinstance(name, str)]:
             raise TypeError(
@@ -136,11 +155,13 @@ class Registry(Generic[T]):
     def _deserialize(self, config: dict[str, Any]) -> Any:
         try:
             return keras.saving.deserialize_keras_object(config)
-        except (AttributeError, KeyError):
-            raise TypeError(
+        except Exception as error:  # whatever a config of somebody else's can raise
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(
                 f"No {self.kind} can be made of this config; `keras.saving."
-                f"serialize_keras_object` makes one that can. Received: {config!r}"
-            ) from None
+                "serialize_keras_object` makes one that can. Received: "
+                f"{_checks.shorten(config)} ({error})"
+            ) from error
 
     def _create(self, name: str) -> T:
         if name not in self.classes:
@@ -163,7 +184,7 @@ class Registry(Generic[T]):
         if not isinstance(value, self.base):
             is_class = isinstance(value, type) and issubclass(value, self.base)
             hint = f" Did you mean {value.__name__}(...)?" if is_class else ""
-            came = value.__name__ if is_class else f"{value!r}"
+            came = value.__name__ if is_class else _checks.shorten(value)
             last = f"its config, or {self.also}" if self.also else "or its config"
             raise TypeError(
                 f"`{self.kind}` must be a name from {self.names()}, a "

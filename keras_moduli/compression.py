@@ -22,6 +22,7 @@ _WEIGHTS = "model.weights.h5"
 # from 4 GiB), and arrays within HDF5 from 4 GiB that expand a thousandfold, which zeros
 # in pieces of this size do not.
 _FLOOR, _EXPANSION, _CHUNK = 1 << 28, 100, 1 << 16
+_FLOOR_WITHOUT_FILES = 1 << 32
 
 
 def save_compressed(
@@ -86,14 +87,75 @@ def save(
 def load_compressed(path: str | os.PathLike[str], **arguments: Any) -> keras.Model:
     """Loads what `save_compressed` saved, or any `.keras` file.
 
+    All of the file is read and compared with its checksums first: of a damaged file Keras
+    may load weights that nobody wrote.
+
     Args:
         path: Path of the file.
         **arguments: Of `keras.saving.load_model`.
 
     Returns:
         The model; compiled if the file says how.
+
+    Raises:
+        OSError: If the file cannot be read.
+        TypeError: If `path` is no path, or a config in the file has a wrong type.
+        ValueError: If the file is damaged, is none of a model, or a config in it is
+            of nothing that can be made.
+
+    Examples:
+        >>> import tempfile, keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> path = tempfile.mkdtemp() + "/model.keras"
+        >>> _ = km.save_compressed(model, path)
+        >>> km.load_compressed(path).output_shape
+        (None, 2)
     """
-    return keras.saving.load_model(_check_path(path), **arguments)
+    path = _check_path(path)
+    if zipfile.is_zipfile(path):
+        _check_members(path)
+    try:
+        return keras.saving.load_model(path, **arguments)
+    except (ImportError, OSError, TypeError, ValueError):
+        raise
+    except Exception as error:  # whatever a config of somebody else's can raise
+        raise ValueError(
+            f"No model can be made of the file {str(path)!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _check_members(path: Path) -> None:
+    """Raises a ValueError unless an archive holds what was written to it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if not _is_refused(info, _FLOOR_WITHOUT_FILES):  # which Keras explains
+                    _read(archive, info)
+            if absent := {"config.json", _WEIGHTS} - set(archive.namelist()):
+                problem = f"it has no {sorted(absent)}"
+            else:
+                return
+    except OSError:
+        raise
+    except Exception as error:  # of zipfile, zlib, lzma and struct
+        problem = f"{type(error).__name__}: {error}"
+    raise ValueError(
+        f"The file {str(path)!r} is damaged, or none of a model: {problem}. Copy it "
+        "again, or save the model anew."
+    )
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Reads a member to its end, where `zipfile` compares its checksum."""
+    with archive.open(info) as member:
+        while member.read(1 << 20):
+            pass
+
+
+def _is_refused(info: zipfile.ZipInfo, floor: int) -> bool:
+    """Whether Keras takes a member for a bomb."""
+    return info.file_size > max(floor, _EXPANSION * info.compress_size)
 
 
 def _check_target(path: Any) -> Path:
@@ -166,12 +228,7 @@ def _check_archive(file: IO[bytes]) -> list[str]:
     with zipfile.ZipFile(file) as archive:
         if (broken := archive.testzip()) is not None:
             raise OSError(errno.EIO, f"{broken!r} was not written as it is. Save again")
-        return [
-            info.filename
-            for info in archive.infolist()
-            if info.file_size > _FLOOR
-            and info.file_size > _EXPANSION * info.compress_size
-        ]
+        return [info.filename for info in archive.infolist() if _is_refused(info, _FLOOR)]
 
 
 def _pack(weights: IO[bytes]) -> io.BytesIO:

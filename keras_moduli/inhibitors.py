@@ -5,15 +5,14 @@ which all but `Identity` are smooth functions. Source of the forms: Mackey et al
 "Geometric sparsification in recurrent neural networks", 2024.
 """
 
-import abc
 import math
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Self
 
 from keras import ops
 
 from keras_moduli import _checks, manifolds
-from keras_moduli._registry import Configuration, Registry
+from keras_moduli._inhibitor import Inhibitor, _registry, get, names, register
 from keras_moduli.manifolds import Manifold
 from keras_moduli.numerics import sqrt
 
@@ -33,61 +32,6 @@ __all__ = [
 Tensor = Any
 
 
-class Inhibitor(Configuration, abc.ABC):
-    """A cost f(d) ≥ 0, as a function of the squared distance d².
-
-    To write your own, make a frozen dataclass of it and define `compute_cost`.
-
-    Inhibitors with a length have `for_density(manifold, density)`, which chooses it so
-    that a fraction of all pairs of neurons is cheap. Use it whenever manifolds are
-    compared, and whenever the default scale does not fit: at one width, the authors'
-    difference of Gaussians is flat (within 1 % of its far value) for a quarter of the
-    pairs on their 2-torus, for two thirds on the circle, and for nine tenths on the
-    6-torus, where next to nothing pulls. A comparison of manifolds at one width is a
-    comparison of scales.
-    """
-
-    @abc.abstractmethod
-    def compute_cost(self, squared_distance: Tensor) -> Tensor:
-        """f(√s) for a tensor s ≥ 0."""
-
-    @final
-    def __call__(self, squared_distance: Tensor) -> Tensor:
-        """The cost of connections.
-
-        Args:
-            squared_distance: Tensor or array of squared distances, any shape.
-
-        Returns:
-            Tensor of the same shape, with finite gradients everywhere.
-        """
-        return self.compute_cost(_checks.tensor(squared_distance, "squared_distance"))
-
-
-_registry = Registry("inhibitor", Inhibitor)  # type: ignore[type-abstract]
-names = _registry.names
-register = _registry.register
-
-
-def get(identifier: str | dict[str, Any] | Inhibitor) -> Inhibitor:
-    """An inhibitor from its name, its configuration, or itself.
-
-    Args:
-        identifier: A name such as `"dog"`, a config made by `keras.saving`, or an
-            `Inhibitor`, which is returned as it is.
-
-    Raises:
-        TypeError: If `identifier` is none of these.
-        ValueError: If the name is unknown.
-
-    Examples:
-        >>> import keras_moduli as km
-        >>> km.inhibitors.get("gaussian")
-        Gaussian(amplitude=1.0, width=3.0)
-    """
-    return _registry.get(identifier)
-
-
 @_registry.register("constant")
 @dataclass(frozen=True)
 class Constant(Inhibitor):
@@ -95,6 +39,15 @@ class Constant(Inhibitor):
 
     Args:
         value: a, at least 0.
+
+    Raises:
+        TypeError: If `value` is not a number.
+        ValueError: If it is not finite, or below 0.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.inhibitors.Constant(0.5)(4.0))
+        0.5
     """
 
     value: float = 1.0
@@ -103,13 +56,20 @@ class Constant(Inhibitor):
         self._set(value=_checks.real("value", self.value, minimum=0.0))
 
     def compute_cost(self, squared_distance: Tensor) -> Tensor:
-        return ops.full_like(squared_distance, self.value)
+        costs = ops.full_like(squared_distance, self.value)
+        return ops.where(ops.isnan(squared_distance), squared_distance, costs)
 
 
 @_registry.register("identity")
 @dataclass(frozen=True)
 class Identity(Inhibitor):
-    """f(d) = d: wire length."""
+    """f(d) = d: wire length.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.inhibitors.Identity()(4.0))
+        2.0
+    """
 
     def compute_cost(self, squared_distance: Tensor) -> Tensor:
         return sqrt(squared_distance)
@@ -118,7 +78,13 @@ class Identity(Inhibitor):
 @_registry.register("diffusion")
 @dataclass(frozen=True)
 class Diffusion(Inhibitor):
-    """f(d) = d², the paper's "diffusion"."""
+    """f(d) = d², the paper's "diffusion".
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.inhibitors.Diffusion()(4.0))
+        4.0
+    """
 
     def compute_cost(self, squared_distance: Tensor) -> Tensor:
         return squared_distance
@@ -132,6 +98,16 @@ class Gaussian(Inhibitor):
     Args:
         amplitude: a, above 0; the authors' scripts use 100.
         width: w, above 0, in squared units of distance.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is not finite, or not above 0.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> gaussian = km.inhibitors.Gaussian(amplitude=2.0)
+        >>> float(gaussian(0.0)), float(gaussian(1e4))
+        (2.0, 0.0)
     """
 
     amplitude: float = 1.0
@@ -153,8 +129,12 @@ class Gaussian(Inhibitor):
             manifold: Where the neurons live.
             density: Fraction of pairs that cost less than half the amplitude, in (0, 1).
             amplitude: a.
+
+        Returns:
+            An inhibitor of that width.
         """
-        length = manifolds.get(manifold).natural_length(1 - density)
+        far = 1 - _checks.fraction("density", density)
+        length = manifolds.get(manifold).natural_length(far)
         return cls(amplitude, length**2 / math.log(2))
 
     def compute_cost(self, squared_distance: Tensor) -> Tensor:
@@ -176,6 +156,11 @@ class DifferenceOfGaussians(Inhibitor):
             which the cheapest distance costs 0. The authors' scripts subtract from the
             largest value present, which lets the zero level drift while a geometry is
             learned; the closed form does not.
+
+    Raises:
+        TypeError: If a number is none.
+        ValueError: If one is not finite, or not above 0, `narrow` is not below `wide`,
+            or `baseline` is neither of the two.
 
     Examples:
         >>> import keras_moduli as km
@@ -218,6 +203,9 @@ class DifferenceOfGaussians(Inhibitor):
                 saved, in (0, 1).
             amplitude: a.
             baseline: As above.
+
+        Returns:
+            An inhibitor of those widths.
 
         Examples:
             >>> import keras_moduli as km
@@ -262,6 +250,16 @@ class Ripple(Inhibitor):
     Args:
         amplitude: a, above 0; the authors' scripts use 100.
         frequency: ω, above 0, in radians per unit of distance.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is not finite, or not above 0.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> ripple = km.inhibitors.Ripple()
+        >>> float(ripple(0.0)), round(float(ripple((3.14159 / 2) ** 2)), 4)
+        (1.0, 0.0)
     """
 
     amplitude: float = 1.0
@@ -283,6 +281,9 @@ class Ripple(Inhibitor):
             manifold: Where the neurons live.
             density: Fraction of pairs nearer than the first trough, in (0, 1).
             amplitude: a.
+
+        Returns:
+            An inhibitor of that frequency.
         """
         length = manifolds.get(manifold).natural_length(density)
         return cls(amplitude, math.pi / length)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
-from keras_moduli import _checks, inhibitors, manifolds
+from keras_moduli import _backend, _checks, inhibitors, manifolds
+from keras_moduli._swaps import swap_neurons
 from keras_moduli.inhibitors import Inhibitor
 from keras_moduli.manifolds import Manifold
 from keras_moduli.numerics import absolute, expm
@@ -31,7 +31,6 @@ __all__ = [
 Tensor = Any
 
 SOFTENING = 0.1  # ε, the d² below which neurons hardly repel each other
-Array = NDArray[np.float64]
 
 
 def coefficients(
@@ -51,6 +50,17 @@ def coefficients(
 
     Returns:
         Tensor of shape (m, n).
+
+    Raises:
+        TypeError: If the points do not hold numbers, or `manifold` or `inhibitor` is
+            neither a name, a config nor one.
+        ValueError: If the last axis is not of size `ambient_dim`.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> costs = km.penalties.coefficients("circle", "diffusion", [[0.0], [3.0]])
+        >>> float(costs[0, 1])
+        9.0
     """
     manifold, inhibitor = manifolds.get(manifold), inhibitors.get(inhibitor)
     inputs = _checks.tensor(inputs, "inputs")
@@ -68,17 +78,27 @@ def permute(coefficients: Tensor, seed: int) -> Tensor:
 
     Args:
         coefficients: Tensor of shape (m, n).
-        seed: Seed of `numpy.random.RandomState`.
+        seed: Seed of `numpy.random.RandomState`, in [0, 2³²).
 
     Returns:
         Tensor of shape (m, n), its m·n entries permuted.
+
+    Raises:
+        TypeError: If `coefficients` does not hold real numbers, or `seed` is no integer.
+        ValueError: If `coefficients` has less than two axes, or `seed` is out of range.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> permuted = km.penalties.permute([[1.0, 2.0], [3.0, 4.0]], seed=0)
+        >>> sorted(float(cost) for row in permuted for cost in row)
+        [1.0, 2.0, 3.0, 4.0]
     """
     shape = tuple(coefficients.shape)
     drawn = np.random.RandomState(_checks.seed("seed", seed)).permutation(
         shape[0] * shape[1]
     )
     drawn = drawn.astype("int32").reshape(shape)
-    return ops.take(ops.reshape(coefficients, (-1,)), drawn)
+    return _backend.take(ops.reshape(coefficients, (-1,)), drawn)
 
 
 @_checks.takes_tensors(3)
@@ -91,14 +111,29 @@ def communicability(kernel: Tensor) -> Tensor:
         kernel: w, of shape (n, g, n).
 
     Returns:
-        Tensor of the same shape. A neuron without connections reaches itself only.
+        Tensor of the same shape. A neuron without connections reaches itself only, as
+        does one with less than 10⁻²⁰ of what another has.
+
+    Raises:
+        TypeError: If `kernel` does not hold real numbers.
+        ValueError: If it has less than three axes.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> kernel = [[[0.0, 1.0]], [[1.0, 0.0]]]  # two neurons, one gate
+        >>> paths = km.penalties.communicability(kernel)
+        >>> [round(float(path), 2) for path in paths[0, 0]]  # cosh 1, sinh 1
+        [1.54, 1.18]
 
     Source: Achterberg et al., "Spatially embedded recurrent neural networks reveal
     widespread links between structural and functional neuroscience findings", 2023.
     """
     gates = ops.transpose(absolute(kernel), (1, 0, 2))
+    # Of no scale: roots of strengths near the ends of float32 have no gradient there.
+    largest = ops.stop_gradient(ops.max(gates))
+    gates = gates / ops.where(largest > 0, largest, ops.ones_like(largest))
     strengths = ops.sum(gates, axis=-1)
-    connected = strengths > 0
+    connected = strengths > 1e-20
     scale = ops.where(connected, ops.rsqrt(ops.where(connected, strengths, 1.0)), 0.0)
     # |W|·S^-1 has the same spectrum, at most 1: the exponential is well scaled.
     normalized = scale[..., :, None] * gates * scale[..., None, :]
@@ -116,6 +151,19 @@ def repulsion(squared_distances: Tensor, sending: Tensor, receiving: Tensor) -> 
         squared_distances: d², of shape (m, n).
         sending: s, how much each neuron counts in the mean, of shape (m,): of some rows.
         receiving: The same, of shape (n,): of all neurons.
+
+    Returns:
+        Scalar tensor.
+
+    Raises:
+        TypeError: If an argument does not hold real numbers.
+        ValueError: If `squared_distances` has less than two axes, or another none.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> squares = [[0.0, 0.9], [0.9, 0.0]]
+        >>> round(float(km.penalties.repulsion(squares, [1.0, 1.0], [1.0, 1.0])), 2)
+        4.61
     """
     counts = sending[:, None] * receiving[None, :]
     return ops.sum(counts * crowding(squared_distances))
@@ -125,7 +173,19 @@ def repulsion(squared_distances: Tensor, sending: Tensor, receiving: Tensor) -> 
 def crowding(squared_distances: Tensor) -> Tensor:
     """−log(d² + ε), ε = 0.1: what two neurons that repel each other cost.
 
-    Takes and returns tensors of the same shape.
+    Args:
+        squared_distances: d², a tensor of any shape.
+
+    Returns:
+        Tensor of the same shape.
+
+    Raises:
+        TypeError: If `squared_distances` does not hold real numbers.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> round(float(km.penalties.crowding(0.0)), 4)
+        2.3026
     """
     return -ops.log(squared_distances + SOFTENING)
 
@@ -139,8 +199,21 @@ def connectedness(strengths: Tensor) -> Tensor:
 
     Args:
         strengths: s, the total weight of each neuron's connections, of shape (n,).
+
+    Returns:
+        Tensor of shape (n,), in [0, 1).
+
+    Raises:
+        TypeError: If `strengths` does not hold real numbers.
+        ValueError: If it has no axis.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> [round(float(c), 2) for c in km.penalties.connectedness([0.0, 2.0])]
+        [0.0, 0.95]
     """
-    return strengths / (strengths + 0.1 * ops.mean(strengths) + 1e-12)
+    total = strengths + 0.1 * ops.mean(strengths)
+    return strengths / ops.where(total > 0, total, ops.ones_like(total))
 
 
 @_checks.takes_tensors(2, 2)
@@ -157,6 +230,15 @@ def penalty(
 
     Returns:
         Scalar tensor. |w| has derivative 0 at 0 on every backend.
+
+    Raises:
+        TypeError: If a tensor does not hold real numbers, or `power` is no integer.
+        ValueError: If a tensor has less than two axes, or `power` is out of range.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> float(km.penalties.penalty([[-1.0, 2.0]], [[3.0, 4.0]]))
+        11.0
     """
     reduce = ops.sum if reduction == "sum" else ops.mean
     return reduce(kernel * _pull(kernel, coefficients, power))
@@ -166,7 +248,23 @@ def penalty(
 def slope(kernel: Tensor, coefficients: Tensor, power: int = 1) -> Tensor:
     """The derivative of `penalty` by the kernel: ℓ·c_jk·|w_jk|^(ℓ−1)·sign w_jk.
 
-    Takes what `penalty` takes, and returns a tensor of the kernel's shape.
+    Args:
+        kernel: w, of shape (m, n), or (m, g, n) for g gates that share coefficients.
+        coefficients: c, of shape (m, n), or that of the kernel.
+        power: ℓ, from 1 to 64.
+
+    Returns:
+        Tensor of the kernel's shape.
+
+    Raises:
+        TypeError: If a tensor does not hold real numbers, or `power` is no integer.
+        ValueError: If a tensor has less than two axes, or `power` is out of range.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> slopes = km.penalties.slope([[-1.0, 2.0]], [[3.0, 4.0]])
+        >>> [float(slope) for slope in slopes[0]]
+        [-3.0, 4.0]
     """
     return power * _pull(kernel, coefficients, power)
 
@@ -180,107 +278,13 @@ def _pull(kernel: Tensor, coefficients: Tensor, power: int) -> Tensor:
     # adding up differently laid out ones for each time step costs more than all of this.
     pull, square = ops.stop_gradient(ops.sign(kernel)), None
     rest = _checks.power("power", power) - 1
+    if rest > 1:  # what costs nothing must not overflow, since 0 · inf is no number
+        limit = float(np.finfo(np.float32).max) ** (1 / power)
+        free = (coefficients == 0) & (ops.abs(kernel) > limit)
+        kernel = ops.where(free, ops.zeros_like(kernel), kernel)
     while rest:  # repeated squaring: a product for each binary digit
         square = absolute(kernel) if square is None else square * square
         if rest % 2:
             pull = pull * square
         rest //= 2
     return pull * coefficients
-
-
-def swap_neurons(
-    pulls: Array,
-    coefficients: Array,
-    sweeps: int = 10,
-    *,
-    others: Array | None = None,
-) -> NDArray[np.intp]:
-    """Finds positions of neurons that lower Σ a_jk·c_p(j)p(k), by swapping pairs.
-
-    The change when neurons r and s trade positions is, for all pairs at once, a few
-    products of matrices; the best partner of each neuron is then tried in the order of
-    the gains.
-
-    Args:
-        pulls: a, how strongly neurons are connected, of shape (n, n), or (t, n, n) for
-            several kernels of the same neurons, whose costs add up.
-        coefficients: c, what positions cost each other, of the shape of `pulls`.
-        sweeps: At most so many rounds over all neurons.
-        others: What each neuron costs at each position by what lies elsewhere, of shape
-            (n, n); nothing by default.
-
-    Returns:
-        p, a permutation of shape (n,): neuron j gets the position of number p[j]. It
-        never costs more than the identity.
-
-    Raises:
-        ValueError: If the shapes do not fit each other.
-    """
-    pulls, costs = _checks.array(pulls), _checks.array(coefficients)
-    n = pulls.shape[-1] if pulls.ndim else 0
-    if (
-        pulls.ndim not in (2, 3)
-        or pulls.shape[-2:] != (n, n)
-        or costs.shape != pulls.shape
-    ):
-        raise ValueError(
-            "`pulls` and `coefficients` must both be of shape (n, n) or (t, n, n). "
-            f"Received: shapes {pulls.shape} and {costs.shape}"
-        )
-    places = np.zeros((n, n)) if others is None else _checks.array(others)
-    if places.shape != (n, n):
-        raise ValueError(
-            f"`others` must be of shape ({n}, {n}). Received: shape {places.shape}"
-        )
-    sweeps = _checks.integer("sweeps", sweeps, minimum=0)
-    return _sweep(pulls.reshape(-1, n, n), costs.reshape(-1, n, n), places, sweeps)
-
-
-def _sweep(a: Array, c: Array, places: Array, sweeps: int) -> NDArray[np.intp]:
-    positions = np.arange(a.shape[-1])
-    tolerance = 1e-12 * max(float(np.abs(a * c).sum() + np.abs(places).sum()), 1e-300)
-    for _ in range(sweeps):
-        gains = -_swap_changes(a, c, places)
-        partners = gains.argmax(axis=1)
-        best = gains[np.arange(len(gains)), partners]
-        improved = False
-        for r in np.argsort(-best):
-            s = int(partners[r])
-            if best[r] <= tolerance:
-                break
-            # Earlier swaps of this sweep may have used up the gain.
-            if _swap_change(a, c, places, int(r), s) < -tolerance:
-                for array in (positions, places.T, *c, *c.transpose(0, 2, 1)):
-                    array[[r, s]] = array[[s, r]]
-                improved = True
-        if not improved:
-            break
-    return positions
-
-
-def _swap_changes(a: Array, c: Array, places: Array) -> Array:
-    """The change of Σ a·c for each pair (r, s) that trades positions."""
-    # What r's connections cost at the position of s.
-    crossed = places + sum(x @ y.T + x.T @ y for x, y in zip(a, c, strict=True))
-    own = np.diag(crossed)
-    changes = crossed + crossed.T - own[:, None] - own[None, :]
-    # The sums above move r and s one at a time; where they meet, both have moved.
-    for x, y in zip(a, c, strict=True):
-        changes = changes + _sum_where_met(x) * _sum_where_met(y)
-    return changes
-
-
-def _sum_where_met(x: Array) -> Array:
-    return np.diag(x)[:, None] + np.diag(x)[None, :] - x - x.T
-
-
-def _swap_change(a: Array, c: Array, places: Array, r: int, s: int) -> float:
-    """The change of Σ a·c when r and s trade positions, by their rows and columns."""
-    swap = np.arange(len(places))
-    swap[[r, s]] = s, r
-    rows = (a[:, [r, s]] * (c[:, [s, r]][..., swap] - c[:, [r, s]])).sum()
-    rest = np.ones(len(places), bool)
-    rest[[r, s]] = False
-    columns = (a[..., [r, s]] * (c[..., [s, r]] - c[..., [r, s]]))[:, rest].sum()
-    elsewhere = places[r, s] + places[s, r] - places[r, r] - places[s, s]
-    return float(rows + columns + elsewhere)

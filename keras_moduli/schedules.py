@@ -25,11 +25,25 @@ class Schedule(Configuration, abc.ABC):
 
     To write your own, make a frozen dataclass of it and define `compute_fraction`, or
     pass any function of progress where a schedule is expected.
+
+    Examples:
+        >>> import dataclasses, keras, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Square(km.schedules.Schedule):
+        ...     def compute_fraction(self, progress):
+        ...         return progress**2
+        >>> Square()(0.5)
+        0.25
     """
 
     @abc.abstractmethod
     def compute_fraction(self, progress: float) -> float:
-        """Returns the fraction at a progress strictly between 0 and 1, or at its ends."""
+        """Returns the fraction at a progress strictly between 0 and 1, or at its ends.
+
+        Args:
+            progress: 0 at the start of pruning, 1 at its end.
+        """
 
     @final
     def __call__(self, progress: float) -> float:
@@ -80,7 +94,13 @@ def get(
 @_registry.register("constant")
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """All of it at once, at the start of pruning."""
+    """All of it at once, at the start of pruning.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.schedules.Constant()(0.0)
+        1.0
+    """
 
     def compute_fraction(self, progress: float) -> float:
         return 1.0
@@ -89,7 +109,14 @@ class Constant(Schedule):
 @_registry.register("one_shot")
 @dataclass(frozen=True)
 class OneShot(Schedule):
-    """All of it at once, at the end of pruning."""
+    """All of it at once, at the end of pruning.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> schedule = km.schedules.OneShot()
+        >>> schedule(0.99), schedule(1.0)
+        (0.0, 1.0)
+    """
 
     def compute_fraction(self, progress: float) -> float:
         return float(progress >= 1.0)
@@ -102,6 +129,15 @@ class Linear(Schedule):
 
     Args:
         initial: i, the fraction of the final sparsity at the start, in [0, 1].
+
+    Raises:
+        TypeError: If `initial` is not a number.
+        ValueError: If it is not in [0, 1].
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.schedules.Linear(initial=0.5)(0.5)
+        0.75
     """
 
     initial: float = 0.0
@@ -120,6 +156,15 @@ class Cubic(Schedule):
 
     Args:
         initial: i, the fraction of the final sparsity at the start, in [0, 1].
+
+    Raises:
+        TypeError: If `initial` is not a number.
+        ValueError: If it is not in [0, 1].
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.schedules.Cubic()(0.5)
+        0.875
 
     Source: Zhu and Gupta, "To prune, or not to prune", 2017.
     """

@@ -15,6 +15,15 @@ OPTION = "--backend-independent-on"
 hypothesis.settings.register_profile(
     "suite", max_examples=40, deadline=None, derandomize=True
 )
+hypothesis.settings.register_profile(  # for `--hypothesis-profile=long`
+    "long", max_examples=4000, deadline=None, print_blob=True
+)
+hypothesis.settings.register_profile(  # of mutation testing, which runs tests very often
+    "mutation",
+    hypothesis.settings.get_profile("suite"),
+    max_examples=4,
+    suppress_health_check=list(hypothesis.HealthCheck),  # a slow machine is no mutant
+)
 hypothesis.settings.load_profile("suite")
 
 

@@ -1,6 +1,9 @@
 """Small input costs little: what is held at once, and how often things are done."""
 
+import json
 import math
+import os
+import subprocess
 import sys
 
 import keras
@@ -10,7 +13,7 @@ import pytest
 import keras_moduli as km
 from keras_moduli import _backend, _rows
 from keras_moduli.manifolds import FiniteMetric, _tables
-from tests.backends import gradient
+from tests.backends import ROOT, gradient
 from tests.cases import MANIFOLDS, table
 
 M = km.manifolds
@@ -91,6 +94,69 @@ def test_as_many_dimensions_as_can_be_paid_for():
 def metric(n, seed=0):
     points = np.random.RandomState(seed).rand(n, 2)
     return np.linalg.norm(points[:, None] - points, axis=-1)
+
+
+def test_equal_factors_are_computed_at_once(monkeypatch):
+    calls = []
+    compute = M.KleinBottle.compute_squared_distance
+
+    def count(self, x, y):
+        calls.append(self)
+        return compute(self, x, y)
+
+    klein, sphere = M.KleinBottle(), M.Sphere()
+    factors, weights = [klein, sphere, klein, M.Circle(), sphere, klein], range(1, 7)
+    mixed = M.Product(factors, weights)
+    points = 20 * np.random.RandomState(0).standard_normal((2, 5, mixed.ambient_dim))
+    x, y = points.astype("float32")
+    ends = np.cumsum([factor.ambient_dim for factor in factors])[:-1]
+    parts = list(zip(factors, np.split(x, ends, -1), np.split(y, ends, -1), strict=True))
+    squares = [np.array(to_numpy(m.squared_distance(a, b))) for m, a, b in parts]
+    projected = np.concatenate([to_numpy(m.project(a)) for m, a, _ in parts], axis=-1)
+    np.testing.assert_allclose(to_numpy(mixed.project(x)), projected, rtol=1e-6)
+    monkeypatch.setattr(M.KleinBottle, "compute_squared_distance", count)
+    found = to_numpy(mixed.squared_distance(x, y))
+    np.testing.assert_allclose(found, np.dot(weights, squares), rtol=1e-5)
+    assert calls == [klein]
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.mark.backend_independent
+def test_formulas_of_a_product_have_a_bound():
+    circles = [M.Circle(k) for k in range(1, 18)]
+    assert M.Product(circles[:16] * 3).ambient_dim == 48
+    for factors in (circles, [M.Product(circles[:9]), M.Product(circles[8:])]):
+        with pytest.raises(ValueError, match=r"at most 16 different manifolds.*Torus"):
+            M.Product(factors)
+
+
+@pytest.mark.backend_independent
+def test_groups_and_blocks_are_no_larger_than_the_kernel():
+    scores, mask = np.arange(12.0).reshape(4, 3), np.ones((4, 3), bool)
+    units = km.pruning.NofM(1, 2**62, pad=True).compute_units(scores, mask)
+    np.testing.assert_array_equal(np.isinf(units.scores), [False] * 9 + [True] * 3)
+    km.pruning.Blocks((2**62, 2**62), pad=True).compute_units(scores, mask)
+
+
+HEAVY = ["Euclidean(4096)", "penalty on PoincareBall(4096)", "GRU on 400 Klein bottles"]
+
+
+@pytest.mark.slow
+def test_configs_take_little_memory():
+    script = ROOT / "benchmarks" / "bounds.py"
+    command = [sys.executable, script, "--in-process", "--only", *HEAVY]
+    path = {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        command, env=os.environ | path, capture_output=True, text=True, check=True
+    )
+    lines = [line for line in found.stdout.splitlines() if line.startswith("RESULT ")]
+    rows = [json.loads(line.removeprefix("RESULT ")) for line in lines]
+    assert {row["case"] for row in rows} == set(HEAVY)
+    for row in rows:
+        assert row["MB"] < 512, row
 
 
 @pytest.mark.backend_independent

@@ -389,8 +389,10 @@ def test_fast_layers_refuse_what_they_cannot_be():
     layer = km.sparse.BlockSparseEinsumDense("ab,bc->ac", 16, layout)
     with pytest.raises(ValueError, match="16 × 16, and the kernel is 8 × 16"):
         layer.build((None, 8))
-    layer = km.sparse.BlockSparseMultiHeadAttention(2, 8, layouts={"head": layout})
-    with pytest.raises(ValueError, match=r"\['attention_output', 'key'.*'head'"):
+    with pytest.raises(ValueError, match=r"names of \['query', 'key'.*'head'"):
+        km.sparse.BlockSparseMultiHeadAttention(2, 8, layouts={"head": layout})
+    layer = km.sparse.BlockSparseMultiHeadAttention(2, 8, layouts={"gate": layout})
+    with pytest.raises(ValueError, match=r"\['attention_output', 'key'.*'gate'"):
         layer.build((None, 7, 16), (None, 7, 16))
     layer = km.sparse.BlockSparseGroupQueryAttention(8, 2, 1, layouts={"key": layout})
     with pytest.raises(ValueError, match="16 × 16, and the kernel is 16 × 8"):

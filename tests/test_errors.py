@@ -1,10 +1,13 @@
 """Bad input: what was expected, what came, and what to type. One row each."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 import keras_moduli as km
+from tests import cases
 
 M, I = km.manifolds, km.inhibitors  # noqa: E741
 R, L, P = km.ModuliRegularizer, km.layers, km.MagnitudePruning
@@ -345,6 +348,11 @@ ROWS = [
     (lambda: L.SparseLSTM(6, connectivity=km.sparse.BlockLayout(6, 24, (4, 4),
         6 * ((0, 1),)), recurrent_dropout=0.5)(on(2, 5, 2), training=True), ValueError,
         ["do not divide 6 units", "`recurrent_dropout`"]),
+    (lambda: M.Torus(2, (1.0, "a")), TypeError, ["`period` must be a number", "'a'"]),
+    (lambda: M.Product(["torus"], ["a"]), TypeError, ["`weights` must be a number"]),
+    (lambda: km.penalties.swap_neurons(np.eye(2), np.eye(2), -1), ValueError,
+        ["`sweeps` must be at least 0"]),
+    (lambda: S.erdos_renyi_kernel([(8, "a")], 0.1), TypeError, ["`shapes` must be"]),
 ]  # fmt: skip
 
 
@@ -387,3 +395,25 @@ def test_whatever_comes_is_taken_or_refused_in_words(call):
             call(value)
         except (TypeError, ValueError) as error:
             assert len(str(error)) > 15, (value, error)  # noqa: PT017
+
+
+CONFIGURATIONS = [
+    *[case.manifold for case in cases.MANIFOLDS.values()],
+    *[inhibitor for inhibitor, _ in cases.INHIBITORS.values()],
+    *[schedule for schedule, _ in cases.SCHEDULES.values()],
+    *[structure for structure, _ in cases.STRUCTURES.values()],
+    *[scope for scope, _ in cases.SCOPES.values()],
+    *cases.SCORES.values(),
+    *cases.REGROWTHS,
+    km.ModuliRegularizer().cost,
+    S.Timeline(),
+]
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=repr)
+def test_an_error_names_the_argument_that_it_is_about(configuration):
+    for field in dataclasses.fields(configuration):
+        if field.init:
+            with pytest.raises((TypeError, ValueError), match=f"`{field.name}`"):
+                dataclasses.replace(configuration, **{field.name: object()})

@@ -1,5 +1,6 @@
 """Files that the library writes: whole or not at all, and such that Keras reads them."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -96,12 +97,15 @@ def get_mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-@pytest.fixture
-def no_room():
-    """A function after which no file may grow beyond so many bytes."""
+@contextlib.contextmanager
+def no_room(size):
+    """Within, no file may grow beyond so many bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @independent
@@ -139,13 +143,16 @@ def test_a_link_leads_where_it_led(write, name, model, tmp_path):
 
 @independent
 @each_writer
-def test_a_full_disk_leaves_what_was_there(write, name, model, tmp_path, no_room):
+def test_a_full_disk_leaves_what_was_there(write, name, model, tmp_path):
     path = tmp_path / find_name(model, name)
     write(model, path)
     others = {file.name for file in tmp_path.iterdir()}
     path.write_bytes(b"old")
-    no_room(path.stat().st_size + 200)
-    with pytest.raises(OSError, match=path.name) as caught, warnings.catch_warnings():
+    with (
+        pytest.raises(OSError, match=path.name) as caught,
+        warnings.catch_warnings(),
+        no_room(path.stat().st_size + 200),
+    ):
         write(model, path)
     assert str(caught.value) == f"[Errno 27] File too large: '{path}'"
     assert path.read_bytes() == b"old"
@@ -153,15 +160,12 @@ def test_a_full_disk_leaves_what_was_there(write, name, model, tmp_path, no_room
 
 
 @independent
-def test_the_command_says_of_which_file_the_disk_is_full(
-    model, tmp_path, no_room, capsys
-):
+def test_the_command_says_of_which_file_the_disk_is_full(model, tmp_path, capsys):
     source, target = tmp_path / "source.keras", tmp_path / "target.keras"
     model.save(source)
     target.write_bytes(b"old")
-    no_room(1000)
-    assert main(["compress", str(source), str(target)]) == 1
-    no_room(resource.RLIM_INFINITY)
+    with no_room(1000):
+        assert main(["compress", str(source), str(target)]) == 1
     assert capsys.readouterr().err.startswith(f"keras-moduli: {target}: File too large")
     assert target.read_bytes() == b"old"
 

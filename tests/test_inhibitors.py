@@ -1,5 +1,7 @@
 """Inhibitors against their formulas in plain Python."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -43,3 +45,25 @@ def test_published_peak():
     where, peak = oracles.peak_of_dog(5.0, 0.25)
     assert where == pytest.approx(0.8879, abs=1e-4)
     assert peak == pytest.approx(0.811425, abs=1e-6)
+
+
+I = km.inhibitors  # noqa: E741
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("inhibitor", [I.DifferenceOfGaussians, I.Gaussian, I.Ripple])
+def test_the_scale_for_a_density_is_that_of_every_amplitude(inhibitor):
+    plain = inhibitor.for_density("torus")
+    assert plain == inhibitor.for_density(km.manifolds.Torus(), 0.1, 1.0)
+    assert plain != inhibitor.for_density("torus", 0.2)
+    high = inhibitor.for_density("torus", amplitude=7.0)
+    assert high == dataclasses.replace(plain, amplitude=7.0)
+
+
+@pytest.mark.backend_independent
+def test_the_widths_for_a_density_are_as_published():
+    for baseline in ("amplitude", "peak"):
+        dog = I.DifferenceOfGaussians.for_density("torus", 0.2, baseline=baseline)
+        assert dog.wide / dog.narrow == pytest.approx(20)
+        assert dog.baseline == baseline
+    assert I.DifferenceOfGaussians.for_density("torus").baseline == "amplitude"

@@ -162,6 +162,34 @@ def test_order_of_many_dimensions_is_a_permutation():
     assert sorted(hilbert_order(points)) == list(range(50))
 
 
+@pytest.mark.backend_independent
+def test_elements_whose_distances_are_those_of_points_in_space_are_charted_so():
+    points = np.random.RandomState(0).standard_normal((12, 3))
+    table = np.linalg.norm(points[:, None] - points, axis=-1)
+    chart = km.manifolds.FiniteMetric(table).chart(np.arange(12.0)[:, None])
+    found = np.linalg.norm(chart[:, None] - chart, axis=-1)
+    np.testing.assert_allclose(found, table, atol=1e-6)
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
+def test_triangles_are_looked_at_in_any_unit(unit):
+    table = unit * np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 1.0], [2.0, 1.0, 0.0]])
+    km.manifolds.FiniteMetric(table)
+    table[0, 2] = table[2, 0] = 2.01 * unit
+    with pytest.raises(ValueError, match="triangle inequality"):
+        km.manifolds.FiniteMetric(table)
+
+
+@pytest.mark.backend_independent
+def test_factors_weigh_alike_by_default():
+    factors = ["circle", "torus"]
+    product = km.manifolds.Product(factors)
+    points = product.sample(6, seed=1)
+    alike = km.manifolds.Product(factors, [1.0, 1.0])
+    np.testing.assert_array_equal(pairwise(product, points), pairwise(alike, points))
+
+
 def authors():
     if not REFERENCE.exists():
         pytest.skip(f"needs the authors' values in {REFERENCE}")

@@ -166,6 +166,28 @@ def test_inputs_of_a_recurrent_layer_stay_dense_where_blocks_gain_nothing(
     assert inputs.reason == reason
 
 
+def test_blocks_of_inputs_are_in_the_order_of_the_neurons():
+    """Each half of the neurons has inputs of its own: half of the blocks, so ordered."""
+    random = np.random.RandomState(0)
+    points = km.manifolds.Circle().sample(64, 3)[random.permutation(64)]
+    circle = km.ModuliRegularizer("circle", embedding=points)
+    layer = K.SimpleRNN(64, recurrent_regularizer=circle)
+    model = keras.Sequential([keras.Input((7, 64)), layer])
+    near = circle.distances((64, 64)) < 0.5
+    layer.cell.recurrent_kernel.assign(array(layer.cell.recurrent_kernel.value) * near)
+    order = list(km.sparse.plan(model, (8, 8)).rows[0].permutation)
+    weights = random.standard_normal((64, 64))
+    weights[:32, order[32:]] = weights[32:, order[:32]] = 0
+    layer.cell.kernel.assign(weights)
+    plan = km.sparse.plan(model, (8, 8))
+    recurrent, inputs = plan.rows
+    assert list(recurrent.permutation) == order
+    assert inputs.density == 0.5
+    halves = 4 * [(0, 1, 2, 3)] + 4 * [(4, 5, 6, 7)]
+    assert [tuple(sorted(kept)) for kept in inputs.layout.indices] == halves
+    same(km.sparsify(model, plan)(SEQUENCE), model(SEQUENCE))
+
+
 # -- edited --
 
 

@@ -302,3 +302,13 @@ def test_attaching_again_takes_off_what_was_left():
     again.release()
     assert km.sparsity(model).total.zeros == round(0.9 * km.sparsity(model).total.size)
     assert len(model.optimizer.variables) == len(build().optimizer.variables) + 2 * 5
+
+
+def test_running_means_are_zero_where_the_mask_is():
+    """Else `fit` ends with the means of what weights were before they were pruned."""
+    adam = keras.optimizers.Adam(1e-2, use_ema=True, ema_momentum=0.9)
+    model, recorder = build(adam), Recorder()
+    fit(model, km.MagnitudePruning(0.8, end=3), recorder)
+    pruned = recorder.positions[-1]
+    assert pruned.sum() == round(0.8 * pruned.size)
+    np.testing.assert_array_equal(kernels(model) == 0, pruned)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 import keras_moduli as km
+from keras_moduli.regularizers import Cost, Positions, _evaluation
+from keras_moduli.regularizers._assignment import _Paid
 from tests import oracles
 from tests.backends import gradient
 from tests.cases import INHIBITORS, MANIFOLDS, table
@@ -157,6 +159,17 @@ def test_config_round_trip(manifold, inhibitor, power, reduction, seeds, embedde
     assert float(restored(kernel(5, 5))) == float(regularizer(kernel(5, 5)))
 
 
+def test_given_positions_of_both_sides_are_in_the_config():
+    torus = km.manifolds.Torus()
+    regularizer = km.ModuliRegularizer(
+        embedding=torus.sample(5, 1), output_embedding=torus.sample(4, 2)
+    )
+    config = keras.regularizers.serialize(regularizer)
+    restored = keras.regularizers.deserialize(config)
+    assert float(restored(kernel(5, 4))) == float(regularizer(kernel(5, 4)))
+    assert restored.get_config() == regularizer.get_config()
+
+
 def test_deep_copy():
     regularizer = km.ModuliRegularizer()
     assert float(copy.deepcopy(regularizer)(kernel(4, 4))) == float(
@@ -229,3 +242,60 @@ def test_coefficients_that_are_first_needed_in_a_symbolic_call():
     for _ in range(2):
         found = float(penalty(keras.ops.convert_to_tensor(kernel)))
         assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["euclidean", "sphere"])
+def test_formula_of_positions_that_repel_each_other(name):
+    """Σ d·|w| + β·r·Σ |w|·D, and D the mean of log((100r² + ε)/(d² + ε))."""
+    case = MANIFOLDS[name]
+    w, points = kernel(6, 6), case.manifold.sample(6, seed=3).astype("float32")
+    cost = Cost(case.manifold, "identity", strength=0.5, dispersion=2.0)
+    placed = Positions(points, points, learned=True)
+    found = _evaluation.evaluate(cost, w, cost.layout((6, 6), square=True), placed)
+    d, w = distances(case, points, points), np.abs(w).astype("float64")
+    held = w.sum(axis=0) + w.sum(axis=1)
+    held = held / (held + held.mean() / 10)
+    r = case.manifold.natural_length(0.1)
+    logs = np.log((100 * r**2 + 0.1) / (d**2 + 0.1))
+    mean = np.average(logs, weights=np.outer(held, held))
+    expected = 0.5 * ((d * w).sum() + 2.0 * r * w.sum() * mean)
+    assert float(ops.convert_to_numpy(found)) == pytest.approx(expected, rel=1e-4)
+
+
+def between(**sides):
+    return km.layers.Moduli(keras.layers.Dense(5, use_bias=False), strength=1.0, **sides)
+
+
+SIDES = {
+    "inputs": lambda neurons: between(input_embedding=neurons),
+    "outputs": lambda neurons: between(output_embedding=neurons),
+    "both": lambda n: between(input_embedding=n, output_embedding=n),
+}
+
+
+@pytest.mark.parametrize("make", SIDES.values(), ids=SIDES)
+def test_tables_of_swaps_hold_what_the_loss_changes_by(make):
+    """Σ pulls·costs of the order, over what kernels pay inside of the set and outside."""
+    neurons = km.layers.NeuronEmbedding("sphere")
+    model = keras.Sequential([keras.Input((5,)), make(neurons)])
+    for seed, variable in enumerate(model.trainable_weights):
+        variable.assign(kernel(*variable.shape, seed=seed))
+    matrix = next(v for v in model.weights if v.path.endswith("kernel"))
+    points = ops.convert_to_numpy(neurons.embedding.value).copy()
+    paid = _Paid(matrix, neurons)
+    inner, outer = paid.list_inner_terms(), paid.list_outer_costs()
+
+    def say(order):
+        inside = sum((pulls * costs[order][:, order]).sum() for pulls, costs in inner)
+        return inside + sum(costs[range(5), order].sum() for costs in outer)
+
+    def pay(order):
+        neurons.embedding.assign(points[order])
+        return float(ops.convert_to_numpy(sum(model.losses)))
+
+    start = np.arange(5)
+    for seed in range(3):
+        order = np.random.RandomState(seed).permutation(5)
+        changed = pay(order) - pay(start)
+        assert say(order) - say(start) == pytest.approx(changed, rel=1e-3, abs=1e-4)
+        assert abs(changed) > 1e-2

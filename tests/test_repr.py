@@ -108,7 +108,12 @@ def list_layers():
     ]
     learned = [make() for make in cases.LAYERS.values()]
     cells = [km.layers.ModuliSimpleRNNCell(4), km.layers.ModuliLSTMCell(4)]
-    layouts = {"query": LAYOUT, "key": LAYOUT, "value": LAYOUT, "output": LAYOUT}
+    layouts = {
+        "query": LAYOUT,
+        "key": LAYOUT,
+        "value": LAYOUT,
+        "attention_output": LAYOUT,
+    }
     made = [
         km.sparse.BlockSparseEinsumDense("abc,cd->abd", (None, 8), LAYOUT),
         km.sparse.BlockSparseMultiHeadAttention(2, 4, layouts=layouts),

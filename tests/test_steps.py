@@ -143,3 +143,20 @@ def test_steps_under_mirrored_strategy():
     assert km.sparsity(model).total.sparsity == pytest.approx(0.9, abs=0.01)
     fit(model, km.MagnitudePruning(0.95), epochs=4)
     assert km.sparsity(model).total.sparsity == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.skipif(CURRENT != "tensorflow", reason="a strategy of TensorFlow")
+@pytest.mark.parametrize("learns", [True, False])
+def test_scalars_are_read_under_mirrored_strategy(learns):
+    """Of which NumPy makes no array, unlike of other mirrored weights."""
+    import tensorflow as tf
+
+    callback = km.GeometrySchedule("linear", end=1) if learns else km.NeuronSwap()
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        layer = km.layers.ModuliSimpleRNN(8, embedding_trainable=learns)
+        model = keras.Sequential([keras.Input((3, 8)), layer])
+        model.compile("sgd", "mse")
+        x = np.repeat(X[:8, None], 3, axis=1)
+        model.fit(x, x[:, 0], epochs=1, verbose=0, callbacks=[callback])
+        copy = km.sparsify(model)
+    np.testing.assert_allclose(copy(x), model(x), atol=1e-6)

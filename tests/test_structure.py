@@ -22,6 +22,7 @@ pytestmark = pytest.mark.backend_independent
 ORDER = [
     "_version",
     "_checks",
+    "_keras_arguments",
     "_files",
     "_backend",
     "_keras_private",
@@ -34,6 +35,8 @@ ORDER = [
     "_containers",
     "_copies",
     "_rebuild",
+    "_inhibitor",
+    "_swaps",
     "numerics",
     "manifolds",
     "inhibitors",
@@ -97,11 +100,11 @@ def test_no_backend_is_imported():
 INSIDE = {
     "regularizers": "_cost _placement _base _evaluation _moduli _blocks "
     "_controls _assignment",
-    "layers": "_shortcuts _embedding _placement _recurrent _block_weights _sparse_cell "
-    "_sparse_cells _sparse_recurrent _sparse_layers _sparse_dense _wrapper",
-    "pruning": "structures _ranking _timeline _clock _geometry _selection scopes scores "
-    "regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros _callback _final "
-    "_lottery",
+    "layers": "_shortcuts _embedding _placement _learned _recurrent _block_weights "
+    "_sparse_cell _sparse_cells _sparse_recurrent _sparse_layers _sparse_dense _wrapper",
+    "pruning": "structures _ranking _timeline _clock _geometry _selection _densities "
+    "scopes scores regrowth _marks _masks _rule _run _endings _late _fit _keep_zeros "
+    "_callback _final _lottery",
     "connectivity": "_layout _grid _assignment _islands _base _local _plain _given "
     "_kernel _constraint",
     "sparse": "_orders _report _cost _plan version_0_1 _einsum _attention "

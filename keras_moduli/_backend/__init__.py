@@ -14,7 +14,7 @@ from keras import ops
 from keras_moduli._backend._eager_steps import Recurrence
 from keras_moduli._backend._gradients import compile_gradients
 from keras_moduli._backend._loops import is_known_to_be_one, name_product, run_steps
-from keras_moduli._backend._precision import compute_in_float64
+from keras_moduli._backend._precision import compute_in_float64, take
 from keras_moduli._backend._products import (
     locate_blocks,
     multiply_blocks,
@@ -31,6 +31,7 @@ __all__ = [
     "multiply_vector",
     "name_product",
     "run_steps",
+    "take",
 ]
 
 Tensor = Any
@@ -57,7 +58,7 @@ def count_pairs_of_a_block() -> int:
 def count_differences_of_a_block() -> int:
     """Returns the same for coordinates of pairs, where there are many of each."""
     is_torch = keras.backend.backend() == "torch"
-    return 2 * _PAIRS_OF_A_TORCH_BLOCK if is_torch else 16 * _PAIRS_OF_A_BLOCK
+    return _PAIRS_OF_A_TORCH_BLOCK if is_torch else 16 * _PAIRS_OF_A_BLOCK
 
 
 def compute_outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
@@ -171,7 +172,7 @@ def gather_blocks(x: Tensor, layout: Any) -> Tensor:
     height = layout.block[0]
     blocks = ops.reshape(x, (x.shape[0] // height, height, *[-1] * (len(x.shape) - 1)))
     shape = (columns, 1, width) if is_vector else (columns, width, -1)
-    return ops.reshape(ops.take(blocks, np.array(layout.indices), axis=0), shape)
+    return ops.reshape(take(blocks, np.array(layout.indices), axis=0), shape)
 
 
 def compute_without_gradients(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -28,18 +28,23 @@ def compile_gradients(
     if backend == "jax":
         return _compile_in_jax(model, function)
     if backend == "tensorflow":
-        return _compile_in_tensorflow(function)
+        return _compile_in_tensorflow(model, function)
     if backend == "torch":
-        return _make_in_torch(function)
+        return _make_in_torch(model, function)
     raise NotImplementedError(f"There are no gradients on backend {backend!r}.")
+
+
+def _enter_scope(model: keras.Model, values: Sequence[Tensor]) -> keras.StatelessScope:
+    # With all values: Keras gives regularizers no other.
+    pairs = zip(model.variables, values, strict=True)
+    return keras.StatelessScope(state_mapping=pairs, collect_losses=True)
 
 
 def _compile_in_jax(model: keras.Model, function: Any) -> Any:
     import jax
 
     def stateless(given: Sequence[Tensor], values: list[Tensor], *arguments: Any) -> Any:
-        pairs = zip(model.variables, values, strict=True)
-        with keras.StatelessScope(state_mapping=pairs, collect_losses=True):
+        with _enter_scope(model, values):
             return function(given, *arguments)
 
     compiled = jax.jit(jax.grad(stateless))
@@ -51,7 +56,7 @@ def _compile_in_jax(model: keras.Model, function: Any) -> Any:
     return differentiate
 
 
-def _compile_in_tensorflow(function: Any) -> Any:
+def _compile_in_tensorflow(model: keras.Model, function: Any) -> Any:
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
@@ -59,18 +64,19 @@ def _compile_in_tensorflow(function: Any) -> Any:
         with tf.GradientTape() as tape:
             for tensor in given:
                 tape.watch(tensor)
-            with keras.StatelessScope(collect_losses=True):
+            with _enter_scope(model, [v.value for v in model.variables]):
                 value = function(given, *arguments)
         return list(tape.gradient(value, given, unconnected_gradients="zero"))
 
     return differentiate
 
 
-def _make_in_torch(function: Any) -> Any:
+def _make_in_torch(model: keras.Model, function: Any) -> Any:
     import torch
 
     def differentiate(given: Sequence[Tensor], *arguments: Any) -> list[Tensor]:
-        with torch.enable_grad(), keras.StatelessScope(collect_losses=True):
+        values = [v.value for v in model.variables]
+        with torch.enable_grad(), _enter_scope(model, values):
             given = [tensor.detach().requires_grad_() for tensor in given]
             value = function(given, *arguments)
         found = torch.autograd.grad(value, given, allow_unused=True)

@@ -16,11 +16,23 @@ class GeometryMonitor(keras.callbacks.Callback):
     each embedding into the logs, relative to random positions: 1 is well spread.
 
     Args:
-        frequency: Look every so many epochs.
+        frequency: Look every so many epochs, at least 1, the default.
 
     Raises:
-        ValueError: When training starts, if no weight of the model has a geometry; at the
-            first look, if the model is only built in the first step.
+        TypeError: If `frequency` is no integer.
+        ValueError: If it is below 1; when training starts, if no weight of the model has
+            a geometry; at the first look, if the model is only built in the first step.
+
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(8, name="rnn")
+        >>> model = keras.Sequential([keras.Input((5, 2)), layer])
+        >>> model.compile("adam", "mse")
+        >>> x, y = np.zeros((4, 5, 2)), np.zeros((4, 8))
+        >>> monitor = km.GeometryMonitor()
+        >>> history = model.fit(x, y, verbose=0, callbacks=[monitor]).history
+        >>> [key for key in history if key.startswith("spread")]
+        ['spread rnn/recurrent_kernel']
     """
 
     def __init__(self, frequency: int = 1) -> None:

@@ -22,6 +22,11 @@ def embedding_optimizer(
         A `keras.optimizers.MultiOptimizer`. Weight decay does not reach the
         positions.
 
+    Raises:
+        TypeError: If `optimizer` is neither of Keras nor a name, or `learning_rate` no
+            number.
+        ValueError: If the name is unknown, or `learning_rate` not finite and above 0.
+
     Examples:
         >>> import keras, keras_moduli as km
         >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliGRU(8)])

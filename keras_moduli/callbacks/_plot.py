@@ -34,8 +34,10 @@ class PlotGeometry(keras.callbacks.Callback):
 
     Raises:
         ImportError: When training starts, if matplotlib is not installed.
-        ValueError: When training starts, if no weight of the model has a geometry; at the
-            first picture, if the model is only built in the first step.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range; when training starts, if no weight of the
+            model has a geometry; at the first picture, if the model is only built in the
+            first step.
 
     Examples:
         >>> import os, tempfile, keras, numpy as np, keras_moduli as km

@@ -129,4 +129,5 @@ def _assign_all(values: list[tuple[Any, float]]) -> None:
 
 
 def _read(variable: Any) -> float:
-    return float(ops.convert_to_numpy(variable.value))
+    # Not its `value`: of scalars on several devices NumPy makes no array.
+    return float(ops.convert_to_numpy(variable))

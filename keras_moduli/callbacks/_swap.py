@@ -19,11 +19,22 @@ class NeuronSwap(keras.callbacks.Callback):
     positions are constants of the compiled step, each round of swaps compiles it again.
 
     Args:
-        frequency: Swap at the end of every so many epochs.
-        sweeps: At most so many rounds over all neurons each time.
+        frequency: Swap at the end of every so many epochs, at least 1, the default.
+        sweeps: At most so many rounds over all neurons each time; 10 by default.
 
     Raises:
-        ValueError: When training starts, if no recurrent kernel has a geometry.
+        TypeError: If an argument is no integer.
+        ValueError: If one is below 1; when training starts, if no recurrent kernel has a
+            geometry.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> layer = keras.layers.SimpleRNN(
+        ...     8, recurrent_regularizer=km.ModuliRegularizer("circle")
+        ... )
+        >>> model = keras.Sequential([keras.Input((5, 2)), layer])
+        >>> km.NeuronSwap().swap(model) > 0  # or `fit(..., callbacks=[km.NeuronSwap()])`
+        True
 
     Source: the neuron swaps of Liu, Gan and Tegmark, "Seeing is believing:
     brain-inspired modular training for mechanistic interpretability", 2023.
@@ -58,6 +69,10 @@ class NeuronSwap(keras.callbacks.Callback):
 
         Returns:
             How many neurons have a new position.
+
+        Raises:
+            TypeError: If `model` is not a Keras model.
+            ValueError: If it is not built, or has no neurons to swap.
         """
         moved = sum(map(self._swap_neurons_of, _find_swappable(model)))
         if moved and model.train_function is not None:

@@ -30,8 +30,16 @@ class TensorBoardGeometry(keras.callbacks.Callback):
 
     Raises:
         ImportError: When training starts, if tensorboard or matplotlib is not installed.
-        ValueError: When training starts, if no weight of the model has a geometry; at the
-            end of the first epoch, if the model is only built in the first step.
+        TypeError: If `log_dir` is no path, or `every` no integer.
+        ValueError: If `every` is below 1; when training starts, if no weight of the model
+            has a geometry; at the end of the first epoch, if the model is only built in
+            the first step.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> callback = km.callbacks.TensorBoardGeometry("logs", every=5)
+        >>> callback  # for `model.fit(..., callbacks=[callback])`
+        TensorBoardGeometry(every=5)
     """
 
     def __init__(

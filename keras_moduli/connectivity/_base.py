@@ -17,7 +17,23 @@ Array = NDArray[Any]
 
 
 class Connectivity(Configuration, abc.ABC):
-    """Where the connections of a kernel lie: a frozen, serialisable rule."""
+    """Where the connections of a kernel lie: a frozen, serialisable rule.
+
+    Examples:
+        To write your own, make a frozen dataclass of it and define `connect`, or one of
+        `Balanced`, which needs less:
+
+        >>> import dataclasses, keras, numpy as np, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Diagonal(km.connectivity.Connectivity):
+        ...     block: tuple[int, int] = (8, 8)
+        ...     def connect(self, rows, units, *, gates=1, recurrent=False):
+        ...         mask = np.eye(rows, units, dtype=bool)
+        ...         return km.connectivity.BlockLayout.of(mask, self.block).repeat(gates)
+        >>> Diagonal().connect(16, 16, gates=3).shape
+        (6, 8, 8)
+    """
 
     @abc.abstractmethod
     def connect(
@@ -49,6 +65,10 @@ class Balanced(Connectivity):
         density: Fraction of the kernel that is there, in (0, 1]: a whole number of
             blocks in each column.
         block: (b, c): blocks of b inputs and c outputs, which divide the kernel.
+
+    Raises:
+        TypeError: If `density` is not a number, or `block` no pair of integers.
+        ValueError: If `density` is not in (0, 1], or a number of `block` below 1.
 
     Examples:
         To write your own, make a frozen dataclass of it, with these fields, and define
@@ -145,5 +165,19 @@ register = _registry.register
 
 
 def get(identifier: Any) -> Connectivity:
-    """Returns a connectivity from its name, its configuration, or itself."""
+    """Returns a connectivity from its name, its configuration, or itself.
+
+    Args:
+        identifier: A name, a config made by `keras.saving`, or a `Connectivity`, which is
+            returned as it is.
+
+    Raises:
+        TypeError: If `identifier` is none of these.
+        ValueError: If the name is unknown or stands for one without defaults.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.connectivity.get(km.connectivity.Random(0.25)).density
+        0.25
+    """
     return _registry.get(identifier)

@@ -30,6 +30,16 @@ def adapt_constraint(kernel: BlockKernel) -> None:
 
     Raises:
         ValueError: If blocks cannot tell what the constraint wants to know.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.Random(density=1 / 4, block=(8, 8))
+        >>> layer = km.layers.SparseDense(
+        ...     32, connectivity=rule, kernel_constraint="max_norm"
+        ... )
+        >>> layer.build((None, 32))
+        >>> layer.kernel.constraint.axis  # `build` has adapted it
+        2
     """
     constraint = kernel.weights.constraint
     if constraint is None or type(constraint) in _ELEMENTWISE:

@@ -32,6 +32,15 @@ class BlockKernel:
         gates: How many kernels lie beside each other.
         connectivity: The rule by which it was connected first.
         recurrent: Whether the inputs are the neurons that the outputs are.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.Random(density=1 / 4, block=(8, 8))
+        >>> layer = km.layers.SparseDense(32, connectivity=rule)
+        >>> layer.build((None, 32))
+        >>> kernel = km.connectivity.find_kernel(layer.kernel)
+        >>> kernel.shape, tuple(kernel.weights.shape), kernel.to_matrix().shape
+        ((32, 32), (4, 8, 8), (32, 32))
     """
 
     weights: Variable
@@ -58,14 +67,14 @@ class BlockKernel:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """Which weights are of connections: all, unless blocks stick out."""
+        """Which weights (J, c, K·b) are of connections: all, unless blocks stick out."""
         shape = tuple(self.weights.shape)
         if not self.sticks_out:
             return np.ones(shape, bool)
         return np.array(ops.convert_to_numpy(self._find_inside()))
 
     def cut(self, weights: Tensor) -> Tensor:
-        """Returns blocks with zeros for what sticks out of the kernel."""
+        """Returns `weights` (J, c, K·b) with zeros for what sticks out of the kernel."""
         if not self.sticks_out:
             return weights
         return ops.where(self._find_inside(), weights, ops.zeros_like(weights))
@@ -102,13 +111,39 @@ class BlockKernel:
 
 
 def find_kernel(variable: Variable) -> BlockKernel | None:
-    """Returns what is known of a variable that holds blocks; None of any other."""
+    """Returns what is known of a variable that holds blocks; None of any other.
+
+    Args:
+        variable: A `keras.Variable`.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.Random(density=1 / 4, block=(8, 8))
+        >>> layer = km.layers.SparseDense(32, connectivity=rule)
+        >>> layer.build((None, 32))
+        >>> km.connectivity.find_kernel(layer.kernel).block
+        (8, 8)
+        >>> km.connectivity.find_kernel(layer.bias) is None
+        True
+    """
     kernel = getattr(variable, "block_kernel", None)
     return kernel if isinstance(kernel, BlockKernel) else None
 
 
 def get_dense_shape(variable: Variable) -> tuple[int, ...]:
-    """Returns the shape of a weight, or of the dense kernel of which it holds blocks."""
+    """Returns the shape of a weight, or of the dense kernel of which it holds blocks.
+
+    Args:
+        variable: A `keras.Variable`.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> rule = km.connectivity.Random(density=1 / 4, block=(8, 8))
+        >>> layer = km.layers.SparseDense(32, connectivity=rule)
+        >>> layer.build((None, 32))
+        >>> tuple(layer.kernel.shape), km.connectivity.get_dense_shape(layer.kernel)
+        ((4, 8, 8), (32, 32))
+    """
     kernel = find_kernel(variable)
     return tuple(variable.shape) if kernel is None else kernel.shape
 

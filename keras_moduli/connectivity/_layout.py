@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _backend, _checks
+from keras_moduli import _backend, _checks, _keras_arguments
 from keras_moduli._registry import PACKAGE, Configuration
 from keras_moduli._repr import write_call
 
@@ -37,7 +37,8 @@ class BlockLayout(Configuration):
         indices: For each of the J columns of blocks the K rows of blocks that are there.
 
     Raises:
-        ValueError: If the indices do not fit the shape.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a number is out of range, or the indices do not fit the shape.
 
     Examples:
         >>> import numpy as np, keras_moduli as km
@@ -144,7 +145,11 @@ class BlockLayout(Configuration):
         return np.logical_and(inputs < self.rows, outputs < self.columns)
 
     def repeat(self, gates: int) -> Self:
-        """Returns the layout of equal kernels beside each other."""
+        """Returns the layout of `gates` equal kernels beside each other.
+
+        Raises:
+            ValueError: If blocks do not divide the columns.
+        """
         if gates == 1:
             return self
         if self.columns % self.block[1]:
@@ -158,7 +163,7 @@ class BlockLayout(Configuration):
         return type(self)(self.rows, columns, self.block, gates * self.indices)
 
     def pack(self, matrix: Array) -> Array:
-        """Returns the weights (J, c, K·b) of a matrix (rows, columns)."""
+        """Returns the weights (J, c, K·b) of a `matrix` (rows, columns)."""
         down, across = self._blocks_of(self.rows, self.columns, self.block)
         (b, c), index = self.block, np.array(self.indices)
         padded = np.zeros((down * b, across * c), matrix.dtype)
@@ -168,7 +173,7 @@ class BlockLayout(Configuration):
         return chosen.transpose(0, 3, 1, 2).reshape(self.shape)
 
     def unpack(self, weights: Array) -> Array:
-        """Returns the matrix (rows, columns) of weights (J, c, K·b)."""
+        """Returns the matrix (rows, columns) of `weights` (J, c, K·b)."""
         down, across = self._blocks_of(self.rows, self.columns, self.block)
         (b, c), index = self.block, np.array(self.indices)
         blocks = np.zeros((down, b, across, c), weights.dtype)
@@ -177,7 +182,7 @@ class BlockLayout(Configuration):
         return blocks.reshape(down * b, across * c)[: self.rows, : self.columns]
 
     def product(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Returns x @ matrix, of a batch (batch, rows) and weights (J, c, K·b)."""
+        """Returns x @ matrix, of x (batch, rows) and `weights` (J, c, K·b)."""
         batch = x.shape[0]
         if _backend.multiplies_rows() and not _backend.is_known_to_be_one(batch):
             return self.rowwise(x, weights)
@@ -185,24 +190,24 @@ class BlockLayout(Configuration):
         return to_rows(y, batch)
 
     def rowwise(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Returns the same as `product`, of rows (batch, rows)."""
+        """Returns what `product` does of x and `weights`, of a batch (batch, rows)."""
         (across, _, width), height = self.shape, self.block[0]
         if excess := -self.rows % height:
             x = ops.pad(x, ((0, 0), (0, excess)))
         blocks = ops.reshape(x, (-1, x.shape[1] // height, height))
-        gathered = ops.take(blocks, np.array(self.indices), axis=1)
+        gathered = _backend.take(blocks, np.array(self.indices), axis=1)
         gathered = ops.reshape(gathered, (-1, across, width))
         y = ops.transpose(gathered, (1, 0, 2)) @ ops.transpose(weights, (0, 2, 1))
         y = ops.reshape(ops.transpose(y, (1, 0, 2)), (-1, across * self.block[1]))
         return y if y.shape[1] == self.columns else y[:, : self.columns]
 
     def operand(self, weights: Tensor, batch: Any) -> Tensor:
-        """Returns the weights as `columnwise` takes them, once for many products."""
+        """Returns `weights` (J, c, K·b) for many `columnwise` of one size of `batch`."""
         is_one = _backend.is_known_to_be_one(batch)
         return ops.transpose(weights, (0, 2, 1)) if is_one else weights
 
     def columnwise(self, x: Tensor, operand: Tensor) -> Tensor:
-        """Returns matrixᵀ @ x, of columns (rows, batch) or of one vector (rows,).
+        """Returns matrixᵀ @ x, of x (rows, batch) or (rows,) and what `operand` made.
 
         In columns, a block of inputs of the whole batch lies in one piece, and neither
         what is gathered nor the product has to be turned around.
@@ -231,24 +236,20 @@ def _check_indices(value: Any) -> tuple[tuple[int, ...], ...]:
     if not all(isinstance(column, list | tuple | np.ndarray) for column in columns):
         raise TypeError(
             "`indices` must be a list of lists of integers, one for each column of "
-            f"blocks, such as [[0, 1], [1, 2]]. Received: indices={value!r}"
+            "blocks, such as [[0, 1], [1, 2]]. Received: "
+            f"indices={_checks.shorten(value)}"
         )
     check = _checks.integer
     return tuple(tuple(check("indices", i, minimum=0) for i in c) for c in columns)
 
 
-def revive(value: Any) -> Any:
-    """Returns an object, or the one that its configuration describes."""
-    return (
-        keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
-    )
-
-
-def get_layout(value: Any) -> BlockLayout:
+def get_layout(value: Any, name: str = "layout") -> BlockLayout:
     """Returns a layout, or the one that its configuration describes."""
-    value = revive(value)
+    value = _keras_arguments.make(name, value)
     if not isinstance(value, BlockLayout):
-        raise TypeError(f"`layout` must be a BlockLayout. Received: layout={value!r}")
+        raise TypeError(
+            f"`{name}` must be a BlockLayout. Received: {name}={_checks.shorten(value)}"
+        )
     return value
 
 

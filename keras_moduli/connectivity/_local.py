@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from keras_moduli import _backend, _checks, manifolds
 from keras_moduli.connectivity._assignment import Edges, fill
 from keras_moduli.connectivity._base import Balanced, _registry, make_grid
-from keras_moduli.connectivity._layout import revive
 
 Array = NDArray[Any]
 
@@ -50,7 +49,7 @@ class OnManifold(Balanced):
         return self.manifold.sample(rows, (self.seed + 1) % 2**32), outputs
 
     def measure(self, rows: int, units: int) -> Array:
-        """Returns d² between the blocks of inputs and of neurons, (R, J)."""
+        """Returns d² between the blocks of `rows` inputs and `units` neurons, (R, J)."""
         return measure_between(self.manifold, *self.locate(rows, units), self.block)
 
 
@@ -94,7 +93,7 @@ class Local(OnManifold):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set(
-            manifold=manifolds.get(revive(self.manifold)),
+            manifold=manifolds.get(self.manifold),
             seed=_checks.seed("seed", self.seed),
         )
 
@@ -142,7 +141,7 @@ class SmallWorld(OnManifold):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set(
-            manifold=manifolds.get(revive(self.manifold)),
+            manifold=manifolds.get(self.manifold),
             long_range=_checks.real("long_range", self.long_range, minimum=0.0),
             seed=_checks.seed("seed", self.seed),
         )

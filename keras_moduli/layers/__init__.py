@@ -1,9 +1,9 @@
 """Layers: Keras's own, whose neurons learn their positions."""
 
 from keras_moduli.layers._embedding import NeuronEmbedding
+from keras_moduli.layers._learned import LearnedGeometry
 from keras_moduli.layers._placement import LearnedPlacement, find_embeddings
 from keras_moduli.layers._recurrent import (
-    LearnedGeometry,
     ModuliGRU,
     ModuliGRUCell,
     ModuliLSTM,

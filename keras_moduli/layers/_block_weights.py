@@ -51,7 +51,8 @@ def add_blocks(
         name=f"{kwargs['name']}_indices",
         shape=(layout.shape[0], len(layout.indices[0])),
         initializer=lambda shape, dtype=None: ops.convert_to_tensor(
-            np.array(layout.indices, np.int32)
+            np.array(layout.indices),
+            "int32",  # without, JAX under bfloat16 makes floats
         ),
         dtype="int32",
         trainable=False,
@@ -228,6 +229,7 @@ def get_connectivity(name: str, value: Any) -> connectivity.Connectivity:
         )
     try:
         return connectivity.get(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         message = str(error).replace("`connectivity`", f"`{name}`")
-        raise TypeError(message) from None
+        named = message if name in message else f"`{name}`: {message}"
+        raise type(error)(named) from None

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _checks, _keras_private, manifolds
+from keras_moduli import _checks, _keras_arguments, _keras_private, manifolds
 from keras_moduli._registry import PACKAGE
 from keras_moduli.manifolds import Manifold
 from keras_moduli.regularizers import DistancePenalty
@@ -40,7 +40,9 @@ class NeuronEmbedding(keras.layers.Layer):
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: If the positions are to be learned and the manifold has no gradients.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If `seed` is out of range, or the positions are to be learned and the
+            manifold has no gradients.
 
     Examples:
         >>> import keras, keras_moduli as km
@@ -59,18 +61,21 @@ class NeuronEmbedding(keras.layers.Layer):
         weight_name: str = "embedding",
         **kwargs: Any,
     ) -> None:
+        arguments = _keras_arguments.check(
+            super().__init__, trainable=trainable, **kwargs
+        )
         self.manifold = manifolds.get(manifold)
-        if trainable and not self.manifold.learnable:
+        if arguments["trainable"] and not self.manifold.learnable:
             raise ValueError(
                 f"The distances of {self.manifold!r} have no gradients, so positions on "
                 "it cannot be learned. Pass `embedding_trainable=False` "
                 "(`trainable=False` to NeuronEmbedding) and the callback "
                 "`keras_moduli.NeuronSwap()`, which swaps neurons instead."
             )
-        super().__init__(trainable=trainable, **kwargs)
+        super().__init__(**arguments)
         self.seed = _checks.seed("seed", seed)
-        self.initializer = keras.initializers.get(initializer)
-        self.weight_name = str(weight_name)
+        self.initializer = _keras_arguments.resolve("initializer", initializer)
+        self.weight_name = _checks.label("weight_name", weight_name)
         self.holders = 0  # layers that have it
 
     def build(self, input_shape: tuple[int, ...]) -> None:
@@ -97,7 +102,7 @@ class NeuronEmbedding(keras.layers.Layer):
         self.embedding.regularizer = _FrozenKernels()
 
     def build_for(self, units: int) -> None:
-        """Builds for a layer with this many neurons.
+        """Builds for a layer with this many neurons, `units`.
 
         Raises:
             ValueError: If it was built for another number.
@@ -111,13 +116,13 @@ class NeuronEmbedding(keras.layers.Layer):
             )
 
     def positions(self) -> Tensor:
-        """Returns the points, whose gradient vanishes while they are frozen."""
+        """Returns the points (units, ambient_dim), without gradients while frozen."""
         points = ops.convert_to_tensor(self.embedding)
         still = ops.stop_gradient(points)
         return still + ops.convert_to_tensor(self.plasticity) * (points - still)
 
     def charge(self, kernel: Any, regularizer: DistancePenalty) -> None:
-        """Notes a kernel whose penalty depends on these positions."""
+        """Notes a `kernel` with a `regularizer` that depends on these positions."""
         self.embedding.regularizer.charged.append((kernel, regularizer))
 
     def get_config(self) -> dict[str, Any]:
@@ -191,11 +196,18 @@ def holds_positions(variable: Any) -> bool:
 def get_embedding(name: str, value: Any) -> NeuronEmbedding | None:
     """Returns a `NeuronEmbedding` from itself or its config, or None of None."""
     if isinstance(value, dict):
-        value = _keras_private.deserialize_shared(value)
+        try:
+            value = _keras_private.deserialize_shared(value)
+        except Exception as error:  # whatever a config of somebody else's can raise
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(
+                f"`{name}` must be a NeuronEmbedding, or the config of one. "
+                f"Received: {name}={_checks.shorten(value)} ({error})"
+            ) from error
     if value is not None and not isinstance(value, NeuronEmbedding):
         raise TypeError(
             f"`{name}` must be a keras_moduli.layers.NeuronEmbedding. "
-            f"Received: {name}={value!r}"
+            f"Received: {name}={_checks.shorten(value)}"
         )
     return value
 

@@ -27,6 +27,14 @@ class LearnedPlacement(Placement):
         inputs: Of the sending neurons.
         outputs: Of the receiving neurons; the same object if they are the same.
         taps: How many inputs of the kernel share each sending neuron.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> neurons = km.layers.NeuronEmbedding("torus")
+        >>> neurons.build_for(8)
+        >>> placement = km.layers.LearnedPlacement(neurons, neurons)
+        >>> tuple(placement.positions(8, 8).inputs.shape)
+        (8, 2)
     """
 
     def __init__(

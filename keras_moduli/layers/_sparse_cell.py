@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_moduli import _backend, connectivity
+from keras_moduli import _backend, _keras_arguments, connectivity
 from keras_moduli.connectivity._layout import to_columns, to_rows
 from keras_moduli.layers._block_weights import (
     BlockProduct,
@@ -61,7 +61,9 @@ class SparseCell(HasConnectivity, abc.ABC):
         input_connectivity: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(units, *args, **kwargs)  # type: ignore[call-arg]
+        super().__init__(
+            **_keras_arguments.check(super().__init__, units, *args, **kwargs)
+        )
         self.connectivity = get_connectivity("connectivity", connectivity)
         self.input_connectivity = (
             None
@@ -113,7 +115,7 @@ class SparseCell(HasConnectivity, abc.ABC):
         return y if bias is None else y + bias
 
     def drop_inputs(self, inputs: Tensor, training: bool) -> Any:
-        """Returns inputs of which some have dropped out, for each gate if they differ."""
+        """Returns `inputs` (batch, ..., features), dropped out in `training` by gate."""
         if not (training and self._drops(self.dropout)):
             return inputs
         step = inputs if len(inputs.shape) == 2 else inputs[:, 0]
@@ -123,7 +125,7 @@ class SparseCell(HasConnectivity, abc.ABC):
         return _drop(inputs, mask)
 
     def project_first(self, step: Any, batch: Any) -> Any:
-        """Returns a step of inputs as they come, columns (features, batch) or vectors."""
+        """Returns a `step` of inputs as they come: columns (features, batch)."""
         kernel: Any = None
         multiply: Any
         if self.kernel_indices is None:
@@ -151,7 +153,7 @@ class SparseCell(HasConnectivity, abc.ABC):
         return projected
 
     def project_steps(self, sequences: Tensor) -> Tensor:
-        """Returns sequences (batch, time, features) as multiplied columns of each step.
+        """Returns `sequences` (batch, time, features) as multiplied columns of each step.
 
         One product of all, which turns around the inputs and not what comes of them.
 
@@ -192,8 +194,11 @@ class SparseCell(HasConnectivity, abc.ABC):
 
         Args:
             batch: Size of the batch.
-            state: One of the states, in columns.
+            state: One of the states, (n, batch) or (n,).
             training: Whether states drop out.
+
+        Raises:
+            ValueError: If gates differ, and blocks do not divide the units.
         """
         mask, parts = None, self._list_parts()
         if training and self._drops(self.recurrent_dropout):
@@ -267,14 +272,14 @@ class SparseCell(HasConnectivity, abc.ABC):
         mask: Any,
         *constants: Tensor,
     ) -> list[Tensor]:
-        """Returns the next states, the first of which is the output.
+        """Returns the next states of the same shapes, the first of which is the output.
 
         Args:
             x: Inputs, multiplied: columns (gates · n, batch), or one vector (gates · n,).
             states: Columns (n, batch), or vectors (n,).
             products: With the recurrent kernel, or each part of it.
             mask: What drops out of the states, of each gate; None for nothing.
-            *constants: The bias of the states, if they have one.
+            *constants: The bias of the states, of the shape of x, if they have one.
         """
 
     def get_config(self) -> dict[str, Any]:

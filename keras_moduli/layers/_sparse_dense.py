@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_moduli import _keras_arguments
 from keras_moduli._registry import PACKAGE
 from keras_moduli.layers._block_weights import (
     add_blocks,
@@ -60,7 +61,9 @@ class SparseDense(HasConnectivity, keras.layers.Dense):
                 "LoRA adds a dense kernel, which a SparseDense does not have. Leave "
                 f"`lora_rank` out. Received: lora_rank={kwargs['lora_rank']}"
             )
-        super().__init__(units, *args, **kwargs)
+        super().__init__(
+            **_keras_arguments.check(super().__init__, units, *args, **kwargs)
+        )
         if self.quantization_mode is not None:
             raise ValueError(
                 "Blocks are not quantized. Type a dtype such as 'float32' or "

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _backend
+from keras_moduli import _backend, _checks, _keras_arguments
 from keras_moduli.connectivity._layout import to_columns, to_rows
 from keras_moduli.layers._shortcuts import HasCell, HasConnectivity
 from keras_moduli.layers._sparse_cell import SparseCell
@@ -68,9 +68,11 @@ class SparseRNN(HasCell, HasConnectivity, keras.layers.RNN):
             **kwargs,
             **shared,
         )
-        super().__init__(cell, **of_layer, **shared)
+        super().__init__(
+            **_keras_arguments.check(super().__init__, cell, **of_layer, **shared)
+        )
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        self.order = _check_order(order, units)
+        self.order = check_order(order, units)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Builds the cell, for so many features and no others."""
@@ -125,13 +127,15 @@ class SparseRNN(HasCell, HasConnectivity, keras.layers.RNN):
         return to_rows(output, batch), from_steps(outputs, batch), rows
 
     def _sort(self, x: Tensor) -> Tensor:
-        return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
-
-    def unsort(self, x: Tensor) -> Tensor:
-        """Returns neurons along the last axis in the order that callers know."""
         if self.order is None:
             return x
-        return ops.take(x, np.argsort(self.order), axis=-1)
+        return _backend.take(x, np.array(self.order), axis=-1)
+
+    def unsort(self, x: Tensor) -> Tensor:
+        """Returns x (..., units) in the order of neurons that callers know."""
+        if self.order is None:
+            return x
+        return _backend.take(x, np.argsort(self.order), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments as plain Python values."""
@@ -161,18 +165,22 @@ def _check_states(states: list[Tensor], batch: Any, units: int) -> None:
             )
 
 
-def _check_order(order: Any, units: int) -> list[int] | None:
+def check_order(order: Any, units: int) -> list[int] | None:
+    """Returns the order of neurons as Python ints, or None."""
     if order is None:
         return None
     wanted = f"`order` must be a permutation of {units} neurons. Received"
     try:
+        if any(isinstance(i, bool) for i in order):
+            raise TypeError
         numbers = [operator.index(i) for i in order]
     except TypeError:
-        raise TypeError(f"{wanted}: order={order!r}") from None
-    if sorted(numbers) != list(range(units)):
+        raise TypeError(f"{wanted}: order={_checks.shorten(order)}") from None
+    if len(numbers) != units or sorted(numbers) != list(range(units)):
         raise ValueError(
             f"{wanted} {len(numbers)} entries, {len(set(numbers))} different ones, from "
-            f"{min(numbers, default=None)} to {max(numbers, default=None)}"
+            f"{_checks.shorten(min(numbers, default=None))} to "
+            f"{_checks.shorten(max(numbers, default=None))}"
         )
     return numbers
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _keras_arguments
 from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity import get_dense_shape
 from keras_moduli.inhibitors import Inhibitor
@@ -18,8 +18,8 @@ from keras_moduli.layers._embedding import (
     resolve_manifold,
     serialize_embedding,
 )
+from keras_moduli.layers._learned import DISPERSION
 from keras_moduli.layers._placement import LearnedPlacement, attach
-from keras_moduli.layers._recurrent import DISPERSION
 from keras_moduli.layers._shortcuts import HasCost, HasLayer
 from keras_moduli.layers._sparse_recurrent import SparseRNN
 from keras_moduli.manifolds import Manifold
@@ -125,7 +125,7 @@ class Moduli(HasCost, HasLayer, keras.layers.Wrapper):
         **kwargs: Any,
     ) -> None:
         options = {"dispersion": DISPERSION, **take_options(kwargs, *_OF_A_KERNEL)}
-        super().__init__(layer, **kwargs)
+        super().__init__(**_keras_arguments.check(super().__init__, layer, **kwargs))
         self.supports_masking = layer.supports_masking
         # One attribute for each set of neurons: Keras saves attributes by their names,
         # the entries of a dictionary by their order.
@@ -146,7 +146,7 @@ class Moduli(HasCost, HasLayer, keras.layers.Wrapper):
         self.embedding_trainable = _checks.boolean(
             "embedding_trainable", embedding_trainable
         )
-        self.weight_name = str(weight_name)
+        self.weight_name = _checks.label("weight_name", weight_name)
 
     def build(
         self, inputs_shape: Any, value_shape: Any = None, key_shape: Any = None
@@ -203,7 +203,8 @@ class Moduli(HasCost, HasLayer, keras.layers.Wrapper):
                 "`config` must be what `get_config` of a Moduli returned, with the config"
                 f" of its `layer`. Received: config={config!r}"
             )
-        return super().from_config(NAMED_BY_0_1_0 | config, custom_objects)
+        layer = _keras_arguments.make("layer", config["layer"], custom_objects)
+        return cls(**(NAMED_BY_0_1_0 | config | {"layer": layer}))
 
     def _hold(self, name: str, embedding: NeuronEmbedding) -> None:
         setattr(self, name, embedding)

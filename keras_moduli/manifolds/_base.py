@@ -68,15 +68,38 @@ class Manifold(Configuration, abc.ABC):
 
     @abc.abstractmethod
     def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
-        """d(x, y)² over the last axis of two broadcastable tensors of one float type."""
+        """d(x, y)² over the last axis of two broadcastable tensors of one float type.
+
+        Args:
+            x: Points, of shape (..., ambient_dim).
+            y: Points, of a shape that broadcasts with that of `x`.
+
+        Returns:
+            Tensor of the broadcast shape without its last axis.
+        """
 
     @abc.abstractmethod
     def draw(self, n: int, rng: np.random.RandomState) -> Array:
-        """Random points, an array of shape (n, ambient_dim)."""
+        """Random points, an array of shape (n, ambient_dim).
+
+        Args:
+            n: Number of points.
+            rng: Where randomness comes from.
+
+        Returns:
+            Array of shape (n, ambient_dim), in any order.
+        """
 
     @abc.abstractmethod
     def chart(self, points: Array) -> Array:
-        """Coordinates (n, k), about one to one, that a space-filling curve follows."""
+        """Coordinates (n, k), about one to one, that a space-filling curve follows.
+
+        Args:
+            points: Array of shape (n, ambient_dim).
+
+        Returns:
+            Array of shape (n, k).
+        """
 
     @final
     def squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
@@ -93,18 +116,25 @@ class Manifold(Configuration, abc.ABC):
         Raises:
             ValueError: If the last axis is not of size `ambient_dim`.
         """
-        x, y = self._points("x", x), self._points("y", y)
-        dtype = keras.backend.result_type(x.dtype, y.dtype)
-        x, y = ops.cast(x, dtype), ops.cast(y, dtype)
-        return _rows.combine(self.compute_squared_distance, x, y)
+        squared, dtype = self._measure(x, y)
+        return ops.cast(squared, dtype)
 
     @final
     def distance(self, x: Tensor, y: Tensor) -> Tensor:
         """The geodesic distance d(x, y), with gradient 0 where points coincide.
 
-        Takes and returns the same shapes as `squared_distance`.
+        Args:
+            x: Points, of shape (..., ambient_dim).
+            y: Points, of a shape that broadcasts with that of `x`.
+
+        Returns:
+            Tensor of the broadcast shape without its last axis.
+
+        Raises:
+            ValueError: If the last axis is not of size `ambient_dim`.
         """
-        return numerics.sqrt(self.squared_distance(x, y))
+        squared, dtype = self._measure(x, y)
+        return ops.cast(numerics.sqrt(squared), dtype)
 
     @final
     def pairwise(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -116,6 +146,9 @@ class Manifold(Configuration, abc.ABC):
 
         Returns:
             Tensor of shape (m, n).
+
+        Raises:
+            ValueError: If points are not of those shapes.
         """
         x = self._list_points("x", x)
         y = x if y is None else self._list_points("y", y)
@@ -149,6 +182,9 @@ class Manifold(Configuration, abc.ABC):
 
         Returns:
             Integer array of shape (n,): `points[order]` is sorted.
+
+        Raises:
+            ValueError: If `points` is not of that shape.
         """
         points = _checks.array(points)
         self._check_list("points", points)
@@ -169,6 +205,14 @@ class Manifold(Configuration, abc.ABC):
         """
         density = _checks.fraction("density", density)
         return float(np.quantile(_sample_distances(self), density))
+
+    def _measure(self, x: Tensor, y: Tensor) -> tuple[Tensor, str]:
+        """Returns d² in float32 or better, and the type that it should have."""
+        x, y = self._points("x", x), self._points("y", y)
+        dtype = keras.backend.result_type(x.dtype, y.dtype)
+        wide = keras.backend.result_type(dtype, "float32")  # half holds no d of 256
+        x, y = ops.cast(x, wide), ops.cast(y, wide)
+        return _rows.combine(self.compute_squared_distance, x, y), dtype
 
     def _check_shape(self, name: str, points: Any) -> None:
         if not points.shape or points.shape[-1] != self.ambient_dim:
@@ -214,7 +258,7 @@ register = _registry.register
 
 
 def get(identifier: str | dict[str, Any] | Manifold) -> Manifold:
-    """A manifold from its name, its configuration, or itself.
+    """Returns a manifold from its name, its configuration, or itself.
 
     Args:
         identifier: A name such as `"torus"`, a config made by `keras.saving`, or a

@@ -1,21 +1,50 @@
-"""Manifolds made of others, and metrics given by a table."""
+"""Manifolds made of others."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
-from keras_moduli import _checks
-from keras_moduli._repr import write_call
-from keras_moduli.manifolds import _tables
+from keras_moduli import _backend, _checks
 from keras_moduli.manifolds._base import Array, Manifold, Tensor, get, register
 
-__all__ = ["FiniteMetric", "Product"]
+__all__ = ["Product"]
 
-_MOST_SHOWN = 4  # elements, whose distances the repr lists
+
+class _Equal(NamedTuple):
+    """Equal factors of a product, k of them with d coordinates each.
+
+    Attributes:
+        factor: One of them.
+        columns: Where their coordinates are, (k, d).
+        weights: Of each, (k,).
+    """
+
+    factor: Manifold
+    columns: NDArray[np.intp]
+    weights: Array
+
+    def take(self, points: Tensor) -> Tensor:
+        """Returns their coordinates (..., k, d)."""
+        taken = _take(points, self.columns.ravel())
+        return ops.reshape(taken, (*ops.shape(points)[:-1], *self.columns.shape))
+
+    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
+        """Returns their share of the squared distance."""
+        parts = self.factor.compute_squared_distance(self.take(x), self.take(y))
+        return ops.sum(ops.cast(self.weights, parts.dtype) * parts, axis=-1)
+
+
+def _take(points: Tensor, columns: NDArray[np.intp]) -> Tensor:
+    """Returns some coordinates, without a gather where they lie side by side."""
+    first, last = int(columns[0]), int(columns[-1])
+    if np.array_equal(columns, np.arange(first, last + 1)):
+        return points[..., first : last + 1]
+    return _backend.take(points, columns, axis=-1)
 
 
 @register("product")
@@ -26,8 +55,14 @@ class Product(Manifold):
     A point is the concatenation of one point of each factor.
 
     Args:
-        factors: Manifolds or their names, at least one.
+        factors: Manifolds or their names, at least one, and at most 16 different ones:
+            equal ones are computed at once.
         weights: wₖ, one number above 0 for each factor; 1 by default.
+
+    Raises:
+        TypeError: If `factors` is no list of manifolds, or `weights` none of numbers.
+        ValueError: If there is no factor, there are more than 4097 coordinates in all, or
+            the weights are not as many as factors, finite and above 0.
 
     Examples:
         >>> import keras_moduli as km
@@ -43,11 +78,20 @@ class Product(Manifold):
         if isinstance(self.factors, str) or not isinstance(self.factors, Sequence):
             raise TypeError(
                 "`factors` must be a list of manifolds or their names, such as "
-                f"['circle', 'sphere']. Received: factors={self.factors!r}"
+                f"['circle', 'sphere']. Received: factors={_checks.shorten(self.factors)}"
             )
-        self._set(factors=tuple(get(factor) for factor in self.factors))
+        try:
+            self._set(factors=tuple(get(factor) for factor in self.factors))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"`factors` must hold manifolds: {error}") from None
         if not self.factors:
             raise ValueError("`factors` must name at least one manifold.")
+        if (count := _count_factors(self)) > _checks.MOST_FACTORS:
+            raise ValueError(
+                f"`factors` must be at most {_checks.MOST_FACTORS} different manifolds, "
+                "those of products inside counted: type Torus(n, periods) for many "
+                f"circles. Received: {count}"
+            )
         if self.ambient_dim > _checks.MOST_DIMENSIONS + 1:
             raise ValueError(
                 f"`factors` must have at most {_checks.MOST_DIMENSIONS + 1} coordinates "
@@ -60,12 +104,12 @@ class Product(Manifold):
         if not isinstance(self.weights, Sequence):
             raise TypeError(
                 "`weights` must be a list of numbers, one for each factor. "
-                f"Received: weights={self.weights!r}"
+                f"Received: weights={_checks.shorten(self.weights)}"
             )
         if len(self.weights) != len(self.factors):
             raise ValueError(
                 f"`weights` must hold one number for each of the {len(self.factors)} "
-                f"factors. Received: weights={self.weights!r}"
+                f"factors. Received: weights={_checks.shorten(self.weights)}"
             )
         self._set(weights=tuple(_checks.positive("weights", w) for w in self.weights))
 
@@ -75,6 +119,7 @@ class Product(Manifold):
 
     @property
     def learnable(self) -> bool:  # type: ignore[override]
+        """Whether those of all factors have gradients."""
         return all(factor.learnable for factor in self.factors)
 
     def _parts(self, points: Any) -> list[Any]:
@@ -82,14 +127,33 @@ class Product(Manifold):
         starts = [0, *ends[:-1]]
         return [points[..., a:b] for a, b in zip(starts, ends, strict=True)]
 
+    @cached_property
+    def _groups(self) -> list[_Equal]:
+        weights = self.weights or (1.0,) * len(self.factors)
+        columns = self._parts(np.arange(self.ambient_dim))
+        groups: dict[Manifold, list[int]] = {}
+        for number, factor in enumerate(self.factors):
+            groups.setdefault(factor, []).append(number)
+        return [
+            _Equal(
+                factor,
+                np.stack([columns[k] for k in numbers]),
+                np.array([weights[k] for k in numbers]),
+            )
+            for factor, numbers in groups.items()
+        ]
+
     def project(self, points: Tensor) -> Tensor:
-        parts = zip(self.factors, self._parts(points), strict=True)
-        return ops.concatenate([factor.project(x) for factor, x in parts], axis=-1)
+        parts = []
+        for equal in self._groups:
+            part = equal.factor.project(equal.take(points))
+            shape = (*ops.shape(points)[:-1], equal.columns.size)
+            parts.append(ops.reshape(part, shape))
+        order = np.concatenate([equal.columns.ravel() for equal in self._groups])
+        return _take(ops.concatenate(parts, axis=-1), np.argsort(order))
 
     def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
-        weights = self.weights or (1.0,) * len(self.factors)
-        parts = zip(weights, self.factors, self._parts(x), self._parts(y), strict=True)
-        return sum(w * m.compute_squared_distance(a, b) for w, m, a, b in parts)
+        return sum(equal.compute_squared_distance(x, y) for equal in self._groups)
 
     def draw(self, n: int, rng: np.random.RandomState) -> Array:
         return np.hstack([factor.draw(n, rng) for factor in self.factors])
@@ -99,126 +163,8 @@ class Product(Manifold):
         return np.hstack([factor.chart(x) for factor, x in parts])
 
 
-@register("finite_metric")
-@dataclass(frozen=True)
-class FiniteMetric(Manifold):
-    """A finite metric space, given by the distances between its elements.
-
-    A point is the number of an element, from 0: `ambient_dim` is 1. Distances are
-    constants, so that points can be permuted but not learned by gradients.
-
-    Args:
-        distances: Square symmetric matrix (list of lists, or array) of distances:
-            finite, 0 on the diagonal, above 0 off it, within the triangle inequality.
-            Samples are elements without repetition while they last.
-
-    Examples:
-        >>> import keras_moduli as km
-        >>> triangle = km.manifolds.FiniteMetric([[0, 1, 2], [1, 0, 1], [2, 1, 0]])
-        >>> float(triangle.distance([0], [2]))
-        2.0
-    """
-
-    learnable: ClassVar[bool] = False
-    distances: tuple[tuple[float, ...], ...]
-
-    def __post_init__(self) -> None:
-        table = _checks.array(self.distances, "distances")
-        _tables.check_metric(table)
-        self._set(distances=tuple(map(tuple, table.tolist())))
-
-    def __repr__(self) -> str:
-        if self.size <= _MOST_SHOWN:
-            return write_call(self)
-        return f"<FiniteMetric of {self.size} elements>"
-
-    @classmethod
-    def from_graph(cls, graph: Any) -> Self:
-        """The metric of shortest paths in an undirected graph. Needs SciPy.
-
-        Args:
-            graph: Matrix of edge lengths, dense or SciPy sparse; 0 means no edge.
-
-        Raises:
-            ImportError: If SciPy is not installed.
-            ValueError: If the graph is not connected.
-
-        Examples:
-            >>> import keras_moduli as km
-            >>> graph = [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
-            >>> path = km.manifolds.FiniteMetric.from_graph(graph)
-            >>> path.distances[0]
-            (0.0, 1.0, 2.0)
-        """
-        try:
-            from scipy.sparse.csgraph import shortest_path
-        except ImportError as error:
-            raise ImportError(
-                "`FiniteMetric.from_graph` needs SciPy: pip install scipy"
-            ) from error
-        if not hasattr(graph, "toarray"):
-            graph = _checks.array(graph, "graph")
-        if (
-            len(graph.shape) != 2
-            or graph.shape[0] != graph.shape[1]
-            or not graph.shape[0]
-        ):
-            raise ValueError(
-                "`graph` must be a square matrix of edge lengths. "
-                f"Received: graph.shape={graph.shape}"
-            )
-        table = shortest_path(graph, directed=False)
-        if not np.isfinite(table).all():
-            lost = np.flatnonzero(~np.isfinite(table[0]))
-            raise ValueError(
-                "The graph must be connected. No path leads from node 0 to node "
-                f"{lost[0]}."
-            )
-        return cls(table)
-
-    @property
-    def ambient_dim(self) -> int:
+def _count_factors(manifold: Manifold) -> int:
+    """Returns how many formulas a distance takes."""
+    if not isinstance(manifold, Product):
         return 1
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return len(self.distances)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash(self.distances)
-
-    @cached_property
-    def _squares(self) -> Array:
-        return np.square(self._table).ravel()
-
-    @cached_property
-    def _table(self) -> Array:
-        return np.asarray(self.distances)
-
-    def project(self, points: Tensor) -> Tensor:
-        return ops.clip(ops.round(points), 0.0, self.size - 1.0)
-
-    def compute_squared_distance(self, x: Tensor, y: Tensor) -> Tensor:
-        row, column = (ops.cast(self.project(p)[..., 0], "int32") for p in (x, y))
-        squares = ops.convert_to_tensor(self._squares, x.dtype)
-        last = self.size**2 - 1  # NaN is the number of no element, and no integer
-        number = ops.clip(row * self.size + column, 0, last)
-        return ops.take(squares, number) + ops.where(ops.isnan(x + y), x + y, 0.0)[..., 0]
-
-    def draw(self, n: int, rng: np.random.RandomState) -> Array:
-        rounds = -(-n // self.size)
-        elements = np.concatenate([rng.permutation(self.size) for _ in range(rounds)])
-        return elements[:n, None].astype(np.float64)
-
-    def chart(self, points: Array) -> Array:
-        """Classical multidimensional scaling to at most three dimensions."""
-        squares = np.square(self._table)
-        centered = squares - squares.mean(0) - squares.mean(1)[:, None] + squares.mean()
-        values, vectors = np.linalg.eigh(-centered / 2)
-        coordinates = (vectors * np.sqrt(np.maximum(values, 0.0)))[:, :-4:-1]
-        return coordinates[np.clip(points[:, 0].round().astype(int), 0, self.size - 1)]
+    return sum(map(_count_factors, dict.fromkeys(manifold.factors)))

@@ -24,6 +24,10 @@ class Sphere(Manifold):
         dim: n, from 1 to 4096.
         radius: R, above 0; the default is that of Mackey et al. Samples are uniform.
 
+    Raises:
+        TypeError: If `dim` is no integer, or `radius` no number.
+        ValueError: If `dim` is out of range, or `radius` is not finite or not above 0.
+
     Examples:
         >>> import keras_moduli as km
         >>> float(km.manifolds.Sphere(radius=2.0).distance([0.0, 0, 1], [0.0, 0, -1]))
@@ -71,6 +75,10 @@ class ProjectiveSpace(Manifold):
         dim: n, from 1 to 4096.
         radius: R, above 0. Samples are uniform.
 
+    Raises:
+        TypeError: If `dim` is no integer, or `radius` no number.
+        ValueError: If `dim` is out of range, or `radius` is not finite or not above 0.
+
     Examples:
         >>> import keras_moduli as km
         >>> plane = km.manifolds.ProjectiveSpace(dim=2, radius=5.0)
@@ -115,6 +123,10 @@ class SpecialOrthogonal3(Manifold):
     Args:
         scale: s, the distance of one radian, above 0. Samples are uniform.
 
+    Raises:
+        TypeError: If `scale` is not a number.
+        ValueError: If it is not finite, or not above 0.
+
     Examples:
         >>> import keras_moduli as km
         >>> half_turn = [0.0, 0.0, 0.0, 1.0]
@@ -157,6 +169,10 @@ class PoincareBall(Manifold):
         dim: Dimension, from 1 to 4096.
         curvature: −c, below 0. Samples are at a normal distance from the origin in each
             coordinate, with standard deviation 1.
+
+    Raises:
+        TypeError: If `dim` is no integer, or `curvature` no number.
+        ValueError: If `dim` is out of range, or `curvature` is not finite or not below 0.
 
     Examples:
         >>> import keras_moduli as km

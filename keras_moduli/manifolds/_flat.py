@@ -22,6 +22,10 @@ class Euclidean(Manifold):
     Args:
         dim: Dimension, from 1 to 4096. Samples are standard normal in each coordinate.
 
+    Raises:
+        TypeError: If `dim` is no integer.
+        ValueError: If it is out of range.
+
     Examples:
         >>> import keras_moduli as km
         >>> float(km.manifolds.Euclidean(2).distance([0.0, 0.0], [3.0, 4.0]))
@@ -61,6 +65,10 @@ class Circle(Manifold):
         circumference: Length of the circle, above 0. The default, 10π, is the circle of
             radius 5 of Mackey et al. Samples are uniform.
 
+    Raises:
+        TypeError: If `circumference` is not a number.
+        ValueError: If it is not finite, or not above 0.
+
     Examples:
         >>> import keras_moduli as km
         >>> float(km.manifolds.Circle(circumference=10.0).distance([1.0], [9.0]))
@@ -99,6 +107,11 @@ class Torus(Manifold):
         period: Length of each axis, above 0: a number, or one for each axis. Samples
             are uniform. The default is that of Mackey et al.
 
+    Raises:
+        TypeError: If `dim` is no integer, or a period no number.
+        ValueError: If `dim` is out of range, a period is not finite or not above 0, or
+            there are not as many as axes.
+
     Examples:
         >>> import keras_moduli as km
         >>> float(km.manifolds.Torus().distance([1.0, 0.0], [8.0, 4.0]))
@@ -118,7 +131,7 @@ class Torus(Manifold):
         if len(self.period) != self.dim:
             raise ValueError(
                 f"`period` must be a number or one number for each of the {self.dim} "
-                f"axes. Received: period={self.period!r}"
+                f"axes. Received: period={_checks.shorten(self.period)}"
             )
         self._set(period=tuple(_checks.positive("period", p) for p in self.period))
 
@@ -149,6 +162,10 @@ class KleinBottle(Manifold):
 
     Args:
         period: L, above 0. Samples are uniform. The default is that of Mackey et al.
+
+    Raises:
+        TypeError: If `period` is not a number.
+        ValueError: If it is not finite, or not above 0.
 
     Examples:
         >>> import keras_moduli as km
@@ -198,6 +215,10 @@ class MobiusStrip(Manifold):
     Args:
         period: L, the length of the strip, above 0.
         width: W, above 0. Samples are uniform; `project` clips y to the strip.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is not finite, or not above 0.
 
     Examples:
         >>> import keras_moduli as km

@@ -34,8 +34,7 @@ def matrix(
         order: `"manifold"`, along it if there is one; `"graph"`, so that connections
             lie near the diagonal (reverse Cuthill-McKee); or None, as they are.
         values: `"mask"`, what is not zero; or `"weight"`.
-        gate: Which gate to draw, from 0; by default all, the strongest weight of each
-            connection.
+        gate: Which gate to draw, from 0; by default the strongest weight of all.
         ax: Axes of matplotlib to draw into; by default those of a new figure.
 
     Returns:
@@ -43,6 +42,7 @@ def matrix(
 
     Raises:
         ImportError: If matplotlib is not installed, or SciPy for `"graph"`.
+        TypeError: If `gate` is no integer.
         ValueError: If there is no such weight or gate, or an option is unknown.
 
     Examples:

@@ -37,7 +37,7 @@ def neurons(
         model: A built Keras model or layer, or a `km.placement`.
         kernel: Name of a layer, or of a weight matrix as `km.geometry` prints it. By
             default the first that has a geometry.
-        color: One number for each neuron, such as what it responds to.
+        color: One number for each neuron, of shape (n,), such as what it responds to.
         period: Of `color`, such as 360 for degrees: the colors are those of a circle.
         edges: Fraction of the connections between neurons that is drawn, the strongest,
             in [0, 1]; at most 2,000.
@@ -48,6 +48,7 @@ def neurons(
 
     Raises:
         ImportError: If matplotlib is not installed.
+        TypeError: If `color` does not hold numbers, or `edges` or `period` is none.
         ValueError: If there is no geometry, or `color` or `period` is out of range.
 
     Examples:

@@ -49,7 +49,9 @@ def persistence(
 
     Raises:
         ImportError: If matplotlib or ripser is not installed.
-        ValueError: If `dims` are others, or there is no geometry.
+        TypeError: If `states` does not hold numbers.
+        ValueError: If `dims` or `kind` is another, `states` is not of that shape or not
+            finite, or there is no geometry.
 
     Examples:
         >>> import numpy as np, keras_moduli as km

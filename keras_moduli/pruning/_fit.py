@@ -111,7 +111,7 @@ class FitCallback(keras.callbacks.Callback, abc.ABC):
 
     @abc.abstractmethod
     def make_run(self, model: keras.Model) -> Run:
-        """Returns a run that has not been attached yet."""
+        """Returns a run of a `model`, not attached yet."""
 
     def set_model(self, model: keras.Model) -> None:
         """Attaches the masks; `fit` calls this before it compiles its step."""

@@ -17,11 +17,11 @@ Variable = Any
 _FLOOR = 1e-3
 
 
-def compute_relative_costs(variable: Variable) -> NDArray[np.float32]:
+def compute_relative_costs(variable: Variable) -> NDArray[np.float64]:
     """Returns what each connection costs, in units of the mean, in the weight's shape."""
     regularizer = find_regularizer(variable)
     assert regularizer is not None
-    costs = regularizer.coefficients(variable.shape).astype(np.float32)
+    costs = regularizer.coefficients(variable.shape).astype(np.float64)
     mean = float(costs.mean())
     costs = np.maximum(costs / mean if mean > 0 else costs + 1.0, _FLOOR)
     return regularizer.spread(costs, variable.shape)

@@ -69,8 +69,9 @@ def lottery_ticket(
 
     Source: Frankle and Carbin, "The lottery ticket hypothesis", 2019.
     """
+    seed = _checks.seed("seed", seed)
     masks = _find_masks(model, select)
-    ticket, weights = _make_fresh(model, _checks.seed("seed", seed))
+    ticket, weights = _make_fresh(model, seed)
     if rewind is not None:
         _rewind(ticket, rewind)
     _keep_geometry(model, weights, rewind)

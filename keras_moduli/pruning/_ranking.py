@@ -32,7 +32,14 @@ def magnitude_masks(
 
     Raises:
         TypeError: If `weights` or `masks` are no lists of arrays, or `zeros` no integer.
-        ValueError: If their shapes differ, or `zeros` is negative.
+        ValueError: If shapes differ, weights are not finite, or `zeros` is negative.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> weights = np.array([0.1, -3.0, 2.0, 0.2])
+        >>> masks = km.pruning.magnitude_masks([weights], [weights != 0], zeros=2)
+        >>> masks[0].tolist()
+        [False, True, True, False]
     """
     zeros = _checks.integer("zeros", zeros, minimum=0)
     _check_arrays("weights", weights)
@@ -42,7 +49,13 @@ def magnitude_masks(
             "`masks` must have the shapes of `weights`. Received: "
             f"{[mask.shape for mask in masks]} and {[w.shape for w in weights]}"
         )
-    rows = [np.abs(weight).reshape(1, -1) for weight in weights]
+    for number, weight in enumerate(weights):
+        if lost := int(weight.size - np.isfinite(weight).sum()):
+            raise ValueError(
+                f"`weights` must be finite. Received: {lost} of {weight.size} of "
+                f"weights[{number}] NaN or infinite"
+            )
+    rows = [np.abs(w.astype(np.float64)).reshape(1, -1) for w in weights]
     flat = [mask.reshape(1, -1) for mask in masks]
     pruned = prune_masks(rows, flat, zeros, Weights())
     return [new.reshape(old.shape) for new, old in zip(pruned, masks, strict=True)]
@@ -72,7 +85,8 @@ def prune_masks(
     """
     units = _divide(scores, masks, structure)
     for unit in units:
-        unit.scores[np.argmax(unit.scores)] = np.inf
+        if unit.scores.size:
+            unit.scores[np.argmax(unit.scores)] = np.inf
     return _gather(units, _rank(units, zeros), masks)
 
 

@@ -141,7 +141,11 @@ class Rule(Configuration):
             masks: The present masks.
             update: How much is due.
             potentials: What is expected of pruned weights; empty if none comes back now.
+
+        Raises:
+            ValueError: If weights are not finite.
         """
+        _checks.finite_weights(targets.variables, "Pruning ranks weights by their size,")
         masks = _to_matrices(targets, [mask.copy() for mask in masks])
         values = [self.score(v) for v in targets.variables]
         values = _to_matrices(targets, _clear_outside(targets, values))
@@ -217,7 +221,7 @@ def _settle_sparsity(sparsity: Any, select: Any, structure: Structure) -> float:
     if isinstance(select, dict) or prescribed not in (None, sparsity):
         raise ValueError(
             "The final sparsity is given by `select` or `structure`: leave `sparsity` "
-            f"out. Received: sparsity={sparsity!r}"
+            f"out. Received: sparsity={_checks.shorten(sparsity)}"
         )
     sparsity = _checks.real("sparsity", sparsity, minimum=0.0)
     if sparsity >= 1:

@@ -48,6 +48,11 @@ class Skipped(NamedTuple):
         label: The path, or what a report makes of it.
         shape: Its shape.
         reason: Why.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.Skipped("dense/bias", "dense/bias", (3,), "bias").reason
+        'bias'
     """
 
     path: str
@@ -66,7 +71,7 @@ def check_select(select: Any) -> Select:
             if not 0 <= _checks.real(f"select[{pattern!r}]", value) < 1:
                 raise ValueError(
                     f"`select[{pattern!r}]` is the fraction of weights set to zero, in "
-                    f"[0, 1). Received: {value!r}"
+                    f"[0, 1). Received: {_checks.shorten(value)}"
                 )
         return select
     patterns = [select] if isinstance(select, str) else select
@@ -75,7 +80,7 @@ def check_select(select: Any) -> Select:
             "`select` must be 'kernels', 'recurrent', a regular expression over variable "
             "paths or a list of them, a function of a variable such as "
             "`lambda v: v.name == 'recurrent_kernel'`, or a dict from regular expression "
-            f"to final sparsity. Received: select={select!r}"
+            f"to final sparsity. Received: select={_checks.shorten(select)}"
         )
     for pattern in patterns:
         _check_pattern(pattern)
@@ -110,6 +115,12 @@ def prunable_variables(model: keras.Model, select: Select = None) -> list[Variab
         TypeError: If `model` is not a Keras model.
         ValueError: If the model is not built, nothing is selected, a pattern matches
             nothing, or two entries of a dict match the same variable.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> [v.name for v in km.pruning.prunable_variables(model)]
+        ['kernel']
     """
     return [variable for variable, _ in find_sparsities(model, select)]
 
@@ -121,7 +132,8 @@ def find_sparsities(
     variables = _checks.built_model(model).trainable_variables
     if select is None or callable(select):
         chosen: list[tuple[Variable, float | None]]
-        chosen = [(v, None) for v in variables if (select or is_kernel)(v)]
+        matches = select or is_kernel
+        chosen = [(v, None) for v in variables if 0 not in v.shape and matches(v)]
     else:
         embeddings = _identify_embeddings(model)
         legal = [v for v in variables if _explain_never(v, embeddings) is None]
@@ -184,6 +196,13 @@ def list_skipped(model: keras.Model, chosen: Sequence[Variable]) -> tuple[Skippe
     Args:
         model: A built Keras model.
         chosen: What is pruned.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> chosen = km.pruning.prunable_variables(model)
+        >>> [(s.shape, s.reason) for s in km.pruning.list_skipped(model, chosen)]
+        [((3,), 'bias')]
     """
     taken = {id(v) for v in chosen}
     embeddings = _identify_embeddings(model)
@@ -216,6 +235,8 @@ def _explain_never(variable: Variable, embeddings: set[int]) -> str | None:
         return "normalization"
     if len(variable.shape) < 2:
         return "has one axis"
+    if 0 in variable.shape:
+        return "is empty"
     return "integers, as where blocks lie" if is_integer(variable) else None
 
 
@@ -259,6 +280,8 @@ def count_gates(model: keras.Model) -> dict[int, int]:
         if not isinstance(recurrent, keras.Variable) or len(recurrent.shape) < 2:
             continue
         *_, units, width = get_dense_shape(recurrent)
+        if not units:
+            continue
         for kernel in (recurrent, getattr(layer, "kernel", None)):
             if (
                 isinstance(kernel, keras.Variable)

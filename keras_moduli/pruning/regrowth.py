@@ -22,8 +22,21 @@ class Regrowth(Configuration, abc.ABC):
     """At each update a fraction of the kept weights makes room for pruned ones.
 
     The smallest go and as many come back, with the value 0 and no momentum, so that the
-    sparsity stays what the schedule wants. To write your own, make a frozen dataclass of
-    it and define the two methods.
+    sparsity stays what the schedule wants.
+
+    Examples:
+        To write your own, make a frozen dataclass of it and define the two methods:
+
+        >>> import dataclasses, keras, numpy as np, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class First(km.pruning.Regrowth):
+        ...     def compute_fraction(self, progress):
+        ...         return 0.1 * (1 - progress)
+        ...     def compute_potentials(self, optimizer, variables, position):
+        ...         return [np.ones(tuple(v.shape)) for v in variables]
+        >>> km.MagnitudePruning(0.9, regrow=First()).rule.regrow
+        First()
     """
 
     @abc.abstractmethod
@@ -84,7 +97,18 @@ class RigL(Regrowth):
     its kin, SGD and RMSprop with momentum, Lion.
 
     Args:
-        fraction: f, the fraction of the kept weights that is exchanged at the start.
+        fraction: f, the fraction of the kept weights that is exchanged at the start,
+            in (0, 1); 0.3 by default.
+
+    Raises:
+        TypeError: If `fraction` is not a number.
+        ValueError: If `fraction` is not in (0, 1).
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> rigl = km.pruning.RigL(0.3)
+        >>> rigl.compute_fraction(0.0), rigl.compute_fraction(1.0)
+        (0.3, 0.0)
 
     Source: Evci et al., "Rigging the lottery", 2020; the momentum in place of one batch's
     gradient from Dettmers and Zettlemoyer, "Sparse networks from scratch", 2019.
@@ -106,7 +130,8 @@ class RigL(Regrowth):
         slots = _keras_private.list_slots(optimizer, variables)
         pairs = zip(variables, slots, strict=True)
         momenta = [_find_momentum(optimizer, *pair) for pair in pairs]
-        return [np.abs(ops.convert_to_numpy(state.value)) for state in momenta]
+        _checks.finite_weights(momenta, "RigL ranks weights by their gradients,")
+        return [_compute_size(state) for state in momenta]
 
 
 @_registry.register("set")
@@ -115,8 +140,18 @@ class SET(Regrowth):
     """Back come random weights.
 
     Args:
-        fraction: The fraction of the kept weights that is exchanged.
+        fraction: The fraction of the kept weights that is exchanged, in (0, 1); 0.3 by
+            default.
         seed: Of the random numbers, together with the epoch or step of an update.
+
+    Raises:
+        TypeError: If `fraction` is not a number, or `seed` no integer.
+        ValueError: If one is out of range.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.SET(0.2).compute_fraction(0.5)
+        0.2
 
     Source: Mocanu et al., "Scalable training of artificial neural networks with adaptive
     sparse connectivity inspired by network science", 2018.
@@ -141,6 +176,11 @@ class SET(Regrowth):
         """Uniform random numbers."""
         rng = np.random.RandomState((self.seed, position))
         return [rng.uniform(size=tuple(variable.shape)) for variable in variables]
+
+
+def _compute_size(state: Any) -> Array:
+    values = ops.convert_to_numpy(state.value)
+    return np.abs(values.astype(np.float32) if values.dtype.itemsize < 4 else values)
 
 
 def _find_momentum(optimizer: Any, variable: Any, slots: list[Any]) -> Any:

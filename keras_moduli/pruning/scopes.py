@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
-from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
 from keras_moduli._repr import write_call
 from keras_moduli.connectivity import BlockKernel, find_kernel
+from keras_moduli.pruning._densities import erdos_renyi_kernel
 
 __all__ = [
     "ErdosRenyiKernel",
@@ -39,6 +38,12 @@ class Kernel:
         sparsity: Its final sparsity.
         gates: How many gates lie side by side along its last axis.
         input_axes: How many leading axes are inputs; None for all but the last.
+
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> variable = keras.Variable(np.ones((3, 3, 8, 16)), name="kernel")
+        >>> km.pruning.scopes.Kernel(variable, sparsity=0.9).matrix_shape
+        (72, 16)
     """
 
     variable: Any
@@ -69,7 +74,7 @@ class Kernel:
         return math.prod(self.shape[:axes]), math.prod(self.shape[axes:])
 
     def to_matrix(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Returns an array of the variable's shape as such a matrix.
+        """Returns an `array` of the variable's shape as such a matrix.
 
         Of blocks the k-th of each column of blocks lie beside each other.
         """
@@ -78,7 +83,7 @@ class Kernel:
         return array.reshape(self.matrix_shape)
 
     def from_matrix(self, matrix: NDArray[Any]) -> NDArray[Any]:
-        """Returns the inverse of `to_matrix`."""
+        """Returns a `matrix` of `matrix_shape` in the variable's shape."""
         if self.blocks is None:
             return matrix.reshape(self.shape)
         across, c, width = self.shape
@@ -91,19 +96,35 @@ class Part(NamedTuple):
     Attributes:
         kernel: Index of the kernel.
         columns: Which columns of its matrix.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> part = km.pruning.scopes.Part(0, slice(0, 2))
+        >>> part.view([np.ones((4, 6))]).shape
+        (4, 2)
     """
 
     kernel: int
     columns: slice = slice(None)
 
     def view(self, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        """Returns a view of this part of the kernel's matrix, or of an array like it."""
+        """Returns this part of the `arrays` of all kernels: a view (inputs, columns)."""
         array = arrays[self.kernel]
         return array.reshape(-1, array.shape[-1])[:, self.columns]
 
 
 class Group(NamedTuple):
-    """Parts that are ranked together, with the final sparsity of them all."""
+    """Parts that are ranked together, with the final sparsity of them all.
+
+    Attributes:
+        parts: Of kernels.
+        sparsity: Fraction of their weights that goes, in [0, 1).
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.scopes.Group([km.pruning.scopes.Part(0)], sparsity=0.9).sparsity
+        0.9
+    """
 
     parts: list[Part]
     sparsity: float
@@ -112,7 +133,19 @@ class Group(NamedTuple):
 class Scope(Configuration, abc.ABC):
     """Which weights are ranked together.
 
-    To write your own, make a frozen dataclass of it and define `compute_groups`.
+    Examples:
+        To write your own, make a frozen dataclass of it and define `compute_groups`:
+
+        >>> import dataclasses, keras, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class FirstAlone(km.pruning.scopes.Scope):
+        ...     def compute_groups(self, kernels):
+        ...         first, rest = kernels[:1], kernels[1:]
+        ...         groups = km.pruning.scopes.Layer().compute_groups(first)
+        ...         return groups + km.pruning.scopes.Global().compute_groups(rest)
+        >>> FirstAlone().compute_groups([])
+        []
     """
 
     @abc.abstractmethod
@@ -151,7 +184,15 @@ def get(identifier: str | dict[str, Any] | Scope) -> Scope:
 @_registry.register("global")
 @dataclass(frozen=True)
 class Global(Scope):
-    """All weights compete, as far as the same final sparsity is asked of them."""
+    """All weights compete, as far as the same final sparsity is asked of them.
+
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> variable = keras.Variable(np.ones((2, 6)), name="kernel")
+        >>> kernels = 2 * [km.pruning.scopes.Kernel(variable, 0.5, gates=3)]
+        >>> len(km.pruning.scopes.Global().compute_groups(kernels))
+        1
+    """
 
     def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
         """One group for each sparsity."""
@@ -164,7 +205,15 @@ class Global(Scope):
 @_registry.register("layer")
 @dataclass(frozen=True)
 class Layer(Scope):
-    """The weights of each kernel compete, so that all are equally sparse."""
+    """The weights of each kernel compete, so that all are equally sparse.
+
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> variable = keras.Variable(np.ones((2, 6)), name="kernel")
+        >>> kernels = 2 * [km.pruning.scopes.Kernel(variable, 0.5, gates=3)]
+        >>> len(km.pruning.scopes.Layer().compute_groups(kernels))
+        2
+    """
 
     def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
         """One group for each kernel."""
@@ -174,7 +223,15 @@ class Layer(Scope):
 @_registry.register("gate")
 @dataclass(frozen=True)
 class Gate(Scope):
-    """The weights of each gate of each kernel compete."""
+    """The weights of each gate of each kernel compete.
+
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> variable = keras.Variable(np.ones((2, 6)), name="kernel")
+        >>> kernels = 2 * [km.pruning.scopes.Kernel(variable, 0.5, gates=3)]
+        >>> len(km.pruning.scopes.Gate().compute_groups(kernels))
+        6
+    """
 
     def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
         """One group for each gate."""
@@ -188,7 +245,16 @@ class Gate(Scope):
 @_registry.register("erk")
 @dataclass(frozen=True)
 class ErdosRenyiKernel(Scope):
-    """The weights of each kernel compete, with densities by `erdos_renyi_kernel`."""
+    """The weights of each kernel compete, with densities by `erdos_renyi_kernel`.
+
+    Examples:
+        >>> import keras, numpy as np, keras_moduli as km
+        >>> variable = keras.Variable(np.ones((2, 6)), name="kernel")
+        >>> kernels = 2 * [km.pruning.scopes.Kernel(variable, 0.5, gates=3)]
+        >>> groups = km.pruning.scopes.ErdosRenyiKernel().compute_groups(kernels)
+        >>> [group.sparsity for group in groups]
+        [0.5, 0.5]
+    """
 
     def compute_groups(self, kernels: Sequence[Kernel]) -> list[Group]:
         """One group for each kernel."""
@@ -216,40 +282,3 @@ def _get_own_shape(kernel: Kernel) -> tuple[int, ...]:
 def _split_into_gates(kernel: Kernel) -> list[slice]:
     width = kernel.matrix_shape[1] // kernel.gates
     return [slice(gate * width, (gate + 1) * width) for gate in range(kernel.gates)]
-
-
-def erdos_renyi_kernel(shapes: Sequence[tuple[int, ...]], density: float) -> list[float]:
-    """Returns densities of kernels by Erdős–Rényi–Kernel: min(1, ε·Σ shape / Π shape).
-
-    ε is such that of all weights together the fraction `density` is kept: small kernels
-    are kept denser than large ones.
-
-    Args:
-        shapes: Shapes of the kernels.
-        density: Fraction of weights to keep, in (0, 1].
-
-    Raises:
-        TypeError: If a shape is not one, or `density` is not a number.
-        ValueError: If `density` is not in (0, 1].
-
-    Source: Evci et al., "Rigging the lottery", 2020.
-    """
-    if not isinstance(shapes, list | tuple):
-        raise TypeError(
-            "`shapes` must be a list of shapes, such as [(8, 8), (8, 2)]. "
-            f"Received: shapes={shapes!r}"
-        )
-    shapes = [_checks.shape("shapes", shape) for shape in shapes]
-    density = _checks.positive("density", density)
-    if density > 1:
-        raise ValueError(f"`density` must be in (0, 1]. Received: density={density!r}")
-    sizes = np.array([math.prod(shape) for shape in shapes], np.float64)
-    raw = np.array([sum(shape) for shape in shapes]) / sizes
-    dense = np.zeros(len(shapes), bool)
-    while True:
-        budget = density * sizes.sum() - sizes[dense].sum()
-        epsilon = budget / (raw * sizes)[~dense].sum() if not dense.all() else 0.0
-        over = ~dense & (epsilon * raw > 1)
-        if not over.any():
-            return [float(d) for d in np.where(dense, 1.0, epsilon * raw)]
-        dense |= over

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from keras_moduli import _checks
 from keras_moduli._registry import Configuration, Registry
 from keras_moduli.pruning import _geometry
 from keras_moduli.regularizers import find_regularizer
@@ -21,18 +22,28 @@ Array = NDArray[Any]
 class Score(Configuration, abc.ABC):
     """How important each weight of a variable is.
 
-    To write your own, make a frozen dataclass of it and define `compute`, or pass any
-    function of a variable where a score is expected.
-
     Attributes:
         needs_geometry: Whether there is nothing to go by if no weight has a geometry.
+
+    Examples:
+        To write your own, make a frozen dataclass of it and define `compute`, or pass
+        any function of a variable where a score is expected:
+
+        >>> import dataclasses, keras, numpy as np, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Square(km.pruning.scores.Score):
+        ...     def compute(self, variable):
+        ...         return np.square(variable.numpy())
+        >>> Square()(keras.Variable([[-2.0, 1.0]])).tolist()
+        [[4.0, 1.0]]
     """
 
     needs_geometry: ClassVar[bool] = False
 
     @abc.abstractmethod
     def compute(self, variable: Any) -> Array:
-        """Returns an array of the variable's shape: not negative, low goes first."""
+        """Returns an array of the shape of `variable`: not negative, low goes first."""
 
     @final
     def __call__(self, variable: Any) -> Array:
@@ -40,6 +51,9 @@ class Score(Configuration, abc.ABC):
 
         Args:
             variable: A `keras.Variable`.
+
+        Returns:
+            Array of the variable's shape.
 
         Raises:
             ValueError: If they are of another shape, negative, or not numbers.
@@ -53,6 +67,7 @@ class Score(Configuration, abc.ABC):
             )
         illegal = np.isnan(scores) | (scores < 0)
         if illegal.any():
+            _checks.finite_weights([variable], "A score ranks weights,")
             raise ValueError(
                 "`score` must return numbers that are not negative. For "
                 f"{variable.path!r} received {scores[illegal].flat[0]!r}"
@@ -61,7 +76,11 @@ class Score(Configuration, abc.ABC):
 
     @final
     def check(self, variables: Sequence[Any]) -> None:
-        """Raises a ValueError if there is nothing to go by in some variables."""
+        """Raises an error if there is nothing to go by in some `variables`.
+
+        Raises:
+            ValueError: If the score needs a geometry, and none of them has one.
+        """
         has_geometry = any(find_regularizer(v) is not None for v in variables)
         if self.needs_geometry and not has_geometry:
             raise ValueError(
@@ -116,11 +135,17 @@ def get(identifier: str | dict[str, Any] | Callable[[Any], Any] | Score) -> Scor
 @_registry.register("magnitude")
 @dataclass(frozen=True)
 class Magnitude(Score):
-    """|w|."""
+    """|w|.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> km.pruning.scores.Magnitude()(keras.Variable([[-2.0, 1.0]])).tolist()
+        [[2.0, 1.0]]
+    """
 
     def compute(self, variable: Any) -> Array:
         """|w|."""
-        return _keep_what_is_no_number(_compute_magnitude(variable))
+        return _compute_magnitude(variable)
 
 
 @_registry.register("geometric")
@@ -129,6 +154,13 @@ class Geometric(Score):
     """|w| / (c / mean c), c the coefficient of the distance that a weight spans.
 
     Without geometry |w|, so that both may be ranked together.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(8)
+        >>> layer.build((None, 5, 2))
+        >>> km.pruning.scores.Geometric()(layer.recurrent_kernel).shape
+        (8, 8)
     """
 
     needs_geometry: ClassVar[bool] = True
@@ -138,13 +170,10 @@ class Geometric(Score):
         scores = _compute_magnitude(variable)
         if find_regularizer(variable) is not None:
             scores = scores / _geometry.compute_relative_costs(variable)
-        return _keep_what_is_no_number(scores)
+        return scores
 
 
 def _compute_magnitude(variable: Any) -> Array:
-    return np.abs(ops.convert_to_numpy(variable.value).astype(np.float32))
-
-
-def _keep_what_is_no_number(scores: Array) -> Array:
-    # Such a weight has no magnitude, and what to do about it is not ours.
-    return np.where(np.isnan(scores), np.inf, scores)
+    values = ops.convert_to_numpy(variable.value)
+    is_half = values.dtype.itemsize < 4  # of which NumPy knows little
+    return np.abs(values.astype(np.float32) if is_half else values)

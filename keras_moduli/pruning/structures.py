@@ -28,9 +28,19 @@ class Units(NamedTuple):
     """What a matrix is pruned by.
 
     Attributes:
-        scores: How important each unit is: −1 if it is masked, infinite if it stays.
+        scores: How important each unit is, of shape (units,): −1 if it is masked,
+            infinite if it stays.
         sizes: Weights of each unit; None if each is one weight, in the matrix's order.
         labels: The unit of each weight, in the matrix's order; None likewise.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> halves = km.pruning.structures.Units(
+        ...     scores=np.array([0.1, 0.9]), sizes=np.array([2, 2]),
+        ...     labels=np.array([0, 0, 1, 1]),
+        ... )
+        >>> halves.spread(np.array([False, True])).tolist()
+        [False, False, True, True]
     """
 
     scores: Array
@@ -38,31 +48,47 @@ class Units(NamedTuple):
     labels: Array | None = None
 
     def spread(self, keep: Array) -> Array:
-        """Returns which weights belong to units that are kept, flattened."""
+        """Returns which weights belong to units to `keep`, (units,) to (weights,)."""
         return keep if self.labels is None else keep[self.labels]
 
 
 class Structure(Configuration, abc.ABC):
     """How a matrix (inputs, outputs) is divided into the units that pruning removes.
 
-    To write your own, make a frozen dataclass of it and define the two methods.
-
     Attributes:
         final_sparsity: The fraction of zeros at the end, if the structure prescribes it.
+
+    Examples:
+        To write your own, make a frozen dataclass of it and define the two methods:
+
+        >>> import dataclasses, keras, numpy as np, keras_moduli as km
+        >>> @keras.saving.register_keras_serializable("docs")
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Rows(km.pruning.structures.Structure):
+        ...     def check(self, shape):
+        ...         pass
+        ...     def compute_units(self, scores, mask):
+        ...         means = np.where(mask.any(1), (scores * mask).mean(1), -1.0)
+        ...         sizes = np.full(*scores.shape)
+        ...         labels = np.repeat(np.arange(len(scores)), scores.shape[1])
+        ...         return km.pruning.structures.Units(means, sizes, labels)
+        >>> Rows().compute_units(np.eye(2), np.ones((2, 2), bool)).scores.tolist()
+        [0.5, 0.5]
     """
 
     final_sparsity: float | None = None
 
     @abc.abstractmethod
     def check(self, shape: tuple[int, int]) -> None:
-        """Raises a ValueError if a matrix of this shape cannot be divided."""
+        """Raises a ValueError if a matrix of this `shape` cannot be divided."""
 
     @abc.abstractmethod
     def compute_units(self, scores: Array, mask: Array) -> Units:
         """Returns the units of a matrix.
 
         Args:
-            scores: How important each weight is; not negative.
+            scores: How important each weight is, of shape (inputs, outputs); not
+                negative.
             mask: True for the weights that are not masked yet, of the same shape.
         """
 
@@ -105,7 +131,13 @@ def get(identifier: Any) -> Structure:
 @_registry.register("weights")
 @dataclass(frozen=True)
 class Weights(Structure):
-    """Each weight by itself."""
+    """Each weight by itself.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.MagnitudePruning(0.9, structure=km.pruning.Weights()).rule.structure
+        Weights()
+    """
 
     def check(self, shape: tuple[int, int]) -> None:
         """Any matrix will do."""
@@ -124,6 +156,15 @@ class NofM(Structure):
         n: How many stay, at least 1.
         m: Of how many, more than `n`.
         pad: Whether the last group of a kernel may be smaller.
+
+    Raises:
+        TypeError: If `n` or `m` is no integer, or `pad` no boolean.
+        ValueError: If `n` is below 1, or not below `m`.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.pruning.NofM(2, 4).final_sparsity
+        0.5
 
     Source: Mishra et al., "Accelerating sparse deep neural networks", 2021, for 2:4.
     """
@@ -153,9 +194,10 @@ class NofM(Structure):
         """One unit a weight, of which the best of each group stay."""
         scores = np.where(mask, scores, -1.0)
         rows, columns = scores.shape
-        padded = np.full((-(-rows // self.m) * self.m, columns), -2.0)
+        m = min(self.m, rows)  # of one group, which may be smaller
+        padded = np.full((-(-rows // m) * m, columns), -2.0)
         padded[:rows] = scores
-        groups = padded.reshape(-1, self.m, columns)
+        groups = padded.reshape(-1, m, columns)
         best = np.argsort(-groups, axis=1, kind="stable")[:, : self.n]
         stays = np.zeros(groups.shape, bool)
         np.put_along_axis(stays, best, True, axis=1)
@@ -178,6 +220,16 @@ class Blocks(Structure):
         shape: (b, c); with (1, 1) and balanced, each output keeps equally many weights.
         balanced: Whether every column of blocks keeps equally many.
         pad: Whether the last blocks of a kernel may be smaller.
+
+    Raises:
+        TypeError: If `shape` is no pair of integers, or another argument no boolean.
+        ValueError: If a number is below 1.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> scores = np.ones((8, 8))
+        >>> len(km.pruning.Blocks((4, 2)).compute_units(scores, scores > 0).scores)
+        2
 
     Source: Narang, Undersander and Diamos, "Block-sparse recurrent neural networks",
     2017.
@@ -220,11 +272,23 @@ class Blocks(Structure):
 
 def _group(scores: Array, mask: Array, labels: Array, count: int) -> Array:
     """Returns the root mean square of each group's scores, −1 where all is masked."""
-    kept = mask.ravel().astype(np.float64)
-    squares = np.square(scores.ravel().astype(np.float64)) * kept
-    sums = np.bincount(labels, squares, minlength=count)
+    kept = mask.ravel()
+    values = np.where(kept, scores.ravel(), 0.0).astype(np.float64)
+    exponents = _find_exponents(values, labels, count)
+    if exponents.any():
+        values = np.ldexp(values, -exponents[labels])
+    sums = np.bincount(labels, np.square(values), minlength=count)
     means = np.sqrt(sums / np.bincount(labels, minlength=count))
+    means = np.ldexp(means, exponents)
     return np.where(np.bincount(labels, kept, minlength=count) > 0, means, -1.0)
+
+
+def _find_exponents(values: Array, labels: Array, count: int) -> Array:
+    """Returns powers of 2 to divide groups by, some of whose squares float64 lacks."""
+    largest, positive = np.zeros(count), values[values > 0]
+    if positive.size and not 1e-140 < positive.min() <= positive.max() < 1e140:
+        np.maximum.at(largest, labels, values)
+    return np.frexp(largest)[1]
 
 
 def _check_divides(shape: tuple[int, int], unit: tuple[int, int], pad: bool) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import penalties
+from keras_moduli import _checks, penalties
 from keras_moduli.connectivity import find_kernel
 from keras_moduli.regularizers._base import find_regularizer
 from keras_moduli.regularizers._cost import Cost, KernelLayout
@@ -65,6 +65,8 @@ class _Paid:
         self.positions: Positions = regularizer.placement.positions(
             layout.inputs, layout.outputs
         )
+        ranked = [kernel, *(e.embedding for e in regularizer.placement.embeddings)]
+        _checks.finite_weights(ranked, "Neurons are swapped by what weights cost,")
         blocks = find_kernel(kernel)
         if blocks is not None and self.cost.permute_seed is not None:
             raise ValueError(
@@ -75,7 +77,8 @@ class _Paid:
         self.weights = weights.astype(np.float64).reshape(layout)
         self.powers = np.abs(self.weights) ** self.cost.power
         entries = 1 if self.cost.reduction == "sum" else math.prod(layout)
-        ramp = float(_to_numpy(self.positions.ramp))
+        # In a product: of scalars on several devices NumPy makes no array.
+        ramp = float(_to_numpy(self.positions.ramp * 1.0))
         self.scale = self.cost.strength / entries * ramp
 
     def list_inner_terms(self) -> list[tuple[Array, Array]]:

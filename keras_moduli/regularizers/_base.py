@@ -22,6 +22,12 @@ class DistancePenalty(keras.regularizers.Regularizer, abc.ABC):
         cost: What connections cost.
         placement: Where the neurons are.
         beside: Another regularizer of the same kernel, or None.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> penalty: km.regularizers.DistancePenalty = km.ModuliRegularizer("circle")
+        >>> penalty.coefficients((8, 8)).shape, penalty.positions((8, 8))[0].shape
+        ((8, 8), (8, 1))
     """
 
     cost: Cost
@@ -44,11 +50,18 @@ class DistancePenalty(keras.regularizers.Regularizer, abc.ABC):
 
     @abc.abstractmethod
     def penalty(self, kernel: Tensor) -> Tensor:
-        """Returns the penalty by distance alone, in float32 or better."""
+        """Returns the penalty by distance alone.
+
+        Args:
+            kernel: The weight, of the shape that it has.
+
+        Returns:
+            Scalar tensor, in float32 or better.
+        """
 
     @abc.abstractmethod
     def layout(self, shape: tuple[int, ...]) -> KernelLayout:
-        """Returns how a kernel of this shape flattens to (inputs, gates, outputs).
+        """Returns how a kernel of this `shape` flattens to (inputs, gates, outputs).
 
         Raises:
             ValueError: If the shape leaves that open; the message names the argument.
@@ -96,8 +109,11 @@ class DistancePenalty(keras.regularizers.Regularizer, abc.ABC):
         """Returns values of connections as one for each weight.
 
         Args:
-            values: What `coefficients` or `distances` returned, or an array like it.
-            shape: Shape of the weight, which is that of the result.
+            values: What `coefficients` or `distances` returned, or an array of its shape.
+            shape: Shape of the weight.
+
+        Returns:
+            NumPy array of the weight's shape.
         """
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import penalties
+from keras_moduli import _backend, penalties
 from keras_moduli.connectivity import BlockKernel
 from keras_moduli.regularizers._base import DistancePenalty
 from keras_moduli.regularizers._cost import Cost, KernelLayout
@@ -157,7 +157,7 @@ class BlockPenalty(DistancePenalty):
         gated = ops.reshape(costs, (gates, -1))
         random = np.random.RandomState(self.cost.permute_seed)
         drawn = random.permutation(gated.shape[1]).astype("int32")
-        return ops.reshape(ops.take(gated, drawn, axis=1), costs.shape)
+        return ops.reshape(_backend.take(gated, drawn, axis=1), costs.shape)
 
     def _sum_strengths(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Returns Σ |w|^ℓ of each input and of each output."""
@@ -182,6 +182,17 @@ def charge_blocks(kernel: BlockKernel) -> None:
 
     Raises:
         ValueError: If blocks cannot tell what the regularizer wants to know.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> layer = km.layers.SparseDense(
+        ...     32,
+        ...     connectivity=km.connectivity.Random(density=1 / 4, block=(8, 8)),
+        ...     kernel_regularizer=km.ModuliRegularizer("torus"),
+        ... )
+        >>> layer.build((None, 32))
+        >>> layer.kernel.regularizer  # `build` has charged the blocks
+        BlockPenalty(...)
     """
     regularizer = kernel.weights.regularizer
     if isinstance(regularizer, ModuliRegularizer):
@@ -210,7 +221,7 @@ def _take(points: Tensor, indices: Tensor) -> Tensor:
     """
     size = points.shape[1]
     coordinates = ops.unstack(points, num=size, axis=1)
-    return ops.stack([ops.take(each, indices) for each in coordinates], axis=1)
+    return ops.stack([_backend.take(each, indices) for each in coordinates], axis=1)
 
 
 def _compute_squares(cost: Cost, x: Tensor, y: Tensor) -> Tensor:

@@ -44,12 +44,14 @@ def matched_l1(
             "Only power 1 and 2 have a matched control, L1 and L2. "
             f"Received: regularizer.cost.power={regularizer.cost.power}"
         )
-    if not isinstance(units, tuple | list):
+    if isinstance(units, tuple | list):
+        units = _checks.shape("units", units)
+    else:
         units = _checks.integer("units", units, minimum=1)
         units = (units, regularizer.cost.gates * units)
-    strength = regularizer.cost.strength * float(
-        regularizer.coefficients(units).mean(dtype=np.float64)
-    )
-    if regularizer.cost.reduction == "mean":
+    costs = regularizer.coefficients(units)
+    mean = float(costs.mean(dtype=np.float64)) if costs.size else 0.0
+    strength = regularizer.cost.strength * mean
+    if costs.size and regularizer.cost.reduction == "mean":
         strength /= math.prod(regularizer.layout(units))
     return controls[regularizer.cost.power](strength)

@@ -15,7 +15,18 @@ NATURAL_DENSITY = 0.1
 
 
 class KernelLayout(NamedTuple):
-    """How a kernel's axes flatten to (inputs, gates, outputs)."""
+    """How a kernel's axes flatten to (inputs, gates, outputs).
+
+    Attributes:
+        inputs: Number of inputs.
+        gates: Number of gates.
+        outputs: Number of outputs of each gate.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.ModuliRegularizer("torus", gates=4).layout((8, 32))
+        KernelLayout(inputs=8, gates=4, outputs=8)
+    """
 
     inputs: int
     gates: int
@@ -24,10 +35,32 @@ class KernelLayout(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost(Configuration):
-    """The options of a penalty by distance, which users type and read about elsewhere.
+    """The options of a penalty by distance, which are arguments of what users type.
 
     strength · [ Σ f(d)·|w|^power + dispersion·f(r)·(Σ |w|^power)·D ], of which the second
     term is that of learned positions.
+
+    Args:
+        manifold: A name, or a `keras_moduli.manifolds.Manifold`.
+        inhibitor: f: a name, or a `keras_moduli.inhibitors.Inhibitor`.
+        strength: Finite and at least 0; 3e-5 by default.
+        power: An integer from 1, the default, to 64.
+        reduction: `"sum"`, the default, or `"mean"` over the entries of the kernel.
+        gates: How many share the coefficients, along the last axis; 1 by default.
+        permute_seed: Seed of the permuted control; None, the default, for no control.
+        input_axes: How many leading axes of the kernel are inputs; None for one of two.
+        communicability: As in `keras_moduli.ModuliRegularizer`; False by default.
+        dispersion: At least 0, the default.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of range, or a name is unknown.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> cost = km.regularizers.Cost("torus", "diffusion", gates=3)
+        >>> cost.layout((8, 24), square=True)
+        KernelLayout(inputs=8, gates=3, outputs=8)
     """
 
     manifold: Any  # whatever users type: a `Manifold` and an `Inhibitor` when it is made
@@ -78,6 +111,7 @@ class Cost(Configuration):
             taps: How many inputs share each sending neuron.
 
         Raises:
+            TypeError: If `shape` is none.
             ValueError: If the shape leaves that open; the message names the argument.
         """
         shape = _check_shape(shape)
@@ -113,7 +147,7 @@ class Cost(Configuration):
 
 def _check_shape(shape: Any) -> tuple[int, ...]:
     try:
-        return tuple(_checks.integer("shape", size, minimum=1) for size in shape)
+        return tuple(_checks.integer("shape", size, minimum=0) for size in shape)
     except (TypeError, NotImplementedError):
         raise TypeError(
             f"`shape` must be the shape of a kernel, such as (8, 8). Received: {shape!r}"
@@ -157,9 +191,9 @@ def _count_input_axes(shape: tuple[int, ...], input_axes: int | None) -> int:
 
 
 def _explain_not_square(shape: tuple[int, ...], layout: KernelLayout) -> str:
-    gates = layout.outputs // layout.inputs
+    gates = layout.outputs // max(1, layout.inputs)
     hint = ""
-    if layout.gates == 1 and layout.outputs == gates * layout.inputs:
+    if layout.gates == 1 and 0 < layout.outputs == gates * layout.inputs:
         hint = f"`gates={gates}` for the recurrent kernel of a gated layer, or "
     return (
         f"A kernel of shape {shape} connects {layout.inputs} inputs to {layout.outputs} "

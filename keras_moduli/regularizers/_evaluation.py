@@ -41,6 +41,8 @@ def evaluate(
     # Half precision can hold neither positions nor a sum over a kernel.
     dtype = keras.backend.result_type(kernel.dtype, "float32")
     kernel = ops.reshape(ops.cast(kernel, dtype), layout)
+    if not math.prod(layout):
+        return ops.sum(kernel)  # of nothing
     if is_large(cost, layout):
         return _evaluate_by_rows(cost, kernel, layout, positions)
     squares = None

@@ -26,6 +26,12 @@ class Positions(NamedTuple):
             convolution: the kernel has taps · m inputs.
         learned: Whether gradients flow into the points.
         ramp: The share of the strength that is in force.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> positions = km.regularizers.FixedPlacement("torus").positions(8, 8)
+        >>> positions.inputs.shape, positions.learned
+        ((8, 2), False)
     """
 
     inputs: Tensor
@@ -42,6 +48,14 @@ class Placement(abc.ABC):
         square: Whether inputs and outputs are the same neurons.
         embeddings: The layers that own the positions; none if they are fixed.
         taps: How many inputs of the kernel share each sending neuron.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(8)
+        >>> layer.build((None, 5, 2))
+        >>> regularizer = km.regularizers.find_regularizer(layer.recurrent_kernel)
+        >>> isinstance(regularizer.placement, km.regularizers.Placement)
+        True
     """
 
     taps = 1
@@ -50,11 +64,11 @@ class Placement(abc.ABC):
 
     @abc.abstractmethod
     def positions(self, inputs: int, outputs: int) -> Positions:
-        """Returns the positions for a kernel of this many inputs and outputs."""
+        """Returns the positions for a kernel of so many `inputs` and `outputs`."""
 
     @abc.abstractmethod
     def assign(self, points: Array) -> None:
-        """Moves the neurons, which are the same on both sides, to other points."""
+        """Moves the neurons, the same on both sides, to `points` (n, ambient_dim)."""
 
     @abc.abstractmethod
     def get_config(self) -> dict[str, Any]:
@@ -62,7 +76,27 @@ class Placement(abc.ABC):
 
 
 class FixedPlacement(Placement):
-    """Points that are drawn once, or given; described in `ModuliRegularizer`."""
+    """Points that are drawn once, or given.
+
+    Args:
+        manifold: A name, or a `keras_moduli.manifolds.Manifold`.
+        seed: Seed of the points, `manifold.sample(n, seed)`; 0 by default.
+        output_seed: Seed of a second set, for the outputs; None, the default, if these
+            are the neurons that the inputs are.
+        embedding: Points to use instead, of shape (n, ambient_dim).
+        output_embedding: Points to use for the outputs.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If a seed is out of range, points are of another shape or not finite,
+            or `output_seed` and `output_embedding` are both given.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> placement = km.regularizers.FixedPlacement("torus", output_seed=1)
+        >>> placement.positions(8, 4).outputs.shape
+        (4, 2)
+    """
 
     embeddings = ()
 
@@ -138,7 +172,7 @@ class FixedPlacement(Placement):
 
 @functools.lru_cache(maxsize=64)
 def _sample(manifold: Manifold, n: int, seed: int) -> Array:
-    points = manifold.sample(n, seed)
+    points = manifold.sample(n, seed) if n else np.zeros((0, manifold.ambient_dim))
     points.setflags(write=False)
     return points
 

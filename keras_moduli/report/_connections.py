@@ -30,6 +30,13 @@ class Connections:
         weights: Their values.
         shape: How many neurons send, how many receive, and how many gates there are.
         size: Number of weights of the dense matrix.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(8)
+        >>> layer.build((None, 5, 2))
+        >>> km.placement(layer).connections
+        <64 connections of 8 to 8 neurons>
     """
 
     inputs: NDArray[np.intp]
@@ -42,7 +49,7 @@ class Connections:
     @property
     def sparsity(self) -> float:
         """Fraction of the dense matrix that is zero, or does not exist."""
-        return 1.0 - len(self) / self.size
+        return 1.0 - len(self) / self.size if self.size else 0.0
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -78,7 +85,8 @@ def connect(
     regularizer = find_regularizer(variable)
     if regularizer is None:
         axes = values.ndim - 1 if input_axes is None else input_axes
-        layout = (math.prod(values.shape[:axes]), gates, -1)
+        columns = math.prod(values.shape[axes:])
+        layout = (math.prod(values.shape[:axes]), gates, columns // gates)
     else:
         layout = regularizer.layout(variable.shape)
     matrix = values.reshape(layout)

@@ -1,5 +1,6 @@
 """Where the neurons of a model are: a table, to print and to compute with."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -25,10 +26,17 @@ class GeometryRow:
         manifold: Where its neurons live.
         learned: Whether their positions are learned.
         spread: Their median distance relative to that of random positions: 1 is well
-            spread, 0 a point.
+            spread, 0 a point; NaN if a position is not finite.
         flat: Fraction of the pairs that feel no force: a tenth more or less of distance
             changes their cost by less than 1 % of its range. Where only blocks of a
             kernel exist, those are its pairs.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliSimpleRNN(8)])
+        >>> row = km.geometry(model).rows[0]
+        >>> row.manifold, row.learned, row.verdict
+        ('Euclidean(dim=3)', True, 'fine')
     """
 
     path: str
@@ -40,7 +48,9 @@ class GeometryRow:
 
     @property
     def verdict(self) -> str:
-        """`"collapsed"`, `"saturated"` or `"fine"`."""
+        """`"collapsed"`, `"saturated"`, `"not finite"` or `"fine"`."""
+        if not math.isfinite(self.spread):
+            return "not finite"
         if self.learned and self.spread < _COLLAPSED:
             return "collapsed"
         return "saturated" if self.flat > _SATURATED else "fine"
@@ -51,7 +61,7 @@ class GeometryRow:
         return _ADVICE[self.verdict]
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as a dictionary of plain values."""
+        """Returns the row as a dictionary of plain values."""
         return asdict(self) | {"verdict": self.verdict}
 
 
@@ -59,6 +69,9 @@ _COLLAPSED, _SATURATED = 0.25, 0.9
 _NEURONS = 1024  # of which the distances of all pairs are measured at once
 _ADVICE = {
     "fine": "",
+    "not finite": "some positions are NaN or infinite: training has diverged. Lower the "
+    "learning rate or type `clipnorm=1.0` in the optimizer; "
+    "`keras.callbacks.TerminateOnNaN()` stops `fit` where it happens.",
     "collapsed": "its neurons have crumpled together. Raise `dispersion` (the default is "
     "3, 0 has none), or lower `strength` until the weights have learned.",
     "saturated": "nearly all pairs of neurons are so far apart that the cost is flat and "
@@ -73,12 +86,18 @@ class GeometryReport(Printable):
 
     Attributes:
         rows: One `GeometryRow` for each matrix that has a geometry.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((5, 2)), km.layers.ModuliSimpleRNN(8)])
+        >>> [row["verdict"] for row in km.geometry(model).to_dicts()]
+        ['fine']
     """
 
     rows: tuple[GeometryRow, ...]
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries of plain values."""
+        """Returns the rows as dictionaries of plain values."""
         return [row.to_dict() for row in self.rows]
 
     def to_table(self) -> Table:
@@ -119,7 +138,8 @@ def geometry(model: keras.Model) -> GeometryReport:
         'fine'
     """
     _checks.built_model(model)
-    chosen = [v for v in model.trainable_variables if find_regularizer(v) is not None]
+    priced = [v for v in model.trainable_variables if find_regularizer(v) is not None]
+    chosen = [v for v in priced if 0 not in v.shape]
     if not chosen:
         raise ValueError(_explain_none(model))
     labels = label_variables(model, chosen)
@@ -146,8 +166,10 @@ def _describe(variable: Any, label: str) -> GeometryRow:
     cost = regularizer.cost
     distances = regularizer.distances(variable.shape)
     apart, blocks = distances, find_kernel(variable)
+    positions = regularizer.positions(variable.shape)
+    is_finite = all(np.isfinite(points).all() for points in positions)
     if blocks is not None:  # which connect near neurons, perhaps, of any that there are
-        apart = _measure_some(cost.manifold, *regularizer.positions(variable.shape))
+        apart = _measure_some(cost.manifold, *positions)
         distances = distances[blocks.inside]
     random = cost.manifold.natural_length(0.5)
     learned = any(e.trainable for e in regularizer.placement.embeddings)
@@ -156,7 +178,7 @@ def _describe(variable: Any, label: str) -> GeometryRow:
         label,
         repr(cost.manifold),
         learned,
-        float(np.median(apart)) / random,
+        float(np.median(apart)) / random if is_finite else math.nan,
         _measure_flatness(cost.inhibitor, distances),
     )
 

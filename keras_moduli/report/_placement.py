@@ -44,6 +44,16 @@ class Placement:
         positions: Points of the neurons that receive, (n, ambient_dim); the same array
             if they are the same neurons.
         connections: The weights that are not zero.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> layer = km.layers.ModuliSimpleRNN(8, manifold="circle")
+        >>> layer.build((None, 5, 2))
+        >>> placement = km.placement(layer)
+        >>> placement.is_recurrent, placement.order.shape, placement.distances.shape
+        (True, (8,), (8, 8))
+        >>> placement.sample_distances().shape
+        (64,)
     """
 
     path: str
@@ -62,12 +72,12 @@ class Placement:
 
     @functools.cached_property
     def order(self) -> NDArray[np.intp]:
-        """The permutation that sorts the receiving neurons along the manifold."""
+        """The permutation of shape (n,) that sorts the receiving neurons in space."""
         return self.manifold.order(self.positions)
 
     @functools.cached_property
     def input_order(self) -> NDArray[np.intp]:
-        """The permutation that sorts the sending neurons along the manifold."""
+        """The permutation of shape (m,) that sorts the sending neurons in space."""
         if self.is_recurrent:
             return self.order
         return self.manifold.order(self.input_positions)
@@ -92,17 +102,17 @@ class Placement:
 
     @functools.cached_property
     def spans(self) -> Array:
-        """The geodesic distance that each connection spans."""
+        """The geodesic distance that each connection spans, (connections,)."""
         return self._measure(self.connections.inputs, self.connections.outputs)
 
     @functools.cached_property
     def connected_inputs(self) -> NDArray[np.intp]:
-        """The sending neurons that have a connection, sorted."""
+        """The sending neurons that have a connection, sorted: at most (m,)."""
         return self.connected if self.is_recurrent else np.unique(self.connections.inputs)
 
     @functools.cached_property
     def connected(self) -> NDArray[np.intp]:
-        """The receiving neurons that have a connection, sorted.
+        """The receiving neurons that have a connection, sorted: at most (n,).
 
         Of a recurrent matrix, those that send or receive. Where positions are learned,
         the other neurons are only repelled, so that their positions mean nothing.
@@ -120,6 +130,9 @@ class Placement:
         Args:
             pairs: How many, at random; all pairs if there are no more.
             seed: Of the choice.
+
+        Returns:
+            Array of shape (pairs,), float32.
         """
         pairs = _checks.integer("pairs", pairs, minimum=1)
         x, y = np.arange(len(self.input_positions)), np.arange(len(self.positions))

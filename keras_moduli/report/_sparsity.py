@@ -32,6 +32,13 @@ class SparsityRow:
         distance_before: The same mean over all weights.
         dense_size: Number of weights of the dense kernel; None where it exists.
         dense_zeros: Number of those that are zero or do not exist; None likewise.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> row = km.sparsity(model).rows[0]
+        >>> row.shape, row.size, row.sparsity
+        ((4, 2), 8, 0.0)
     """
 
     path: str
@@ -57,7 +64,7 @@ class SparsityRow:
         return self.dense_zeros / self.dense_size
 
     def to_dict(self) -> dict[str, Any]:
-        """The row as a dictionary of plain values."""
+        """Returns the row as a dictionary of plain values."""
         fractions = ("sparsity", "dense_sparsity")
         return asdict(self) | {name: getattr(self, name) for name in fractions}
 
@@ -70,6 +77,13 @@ class SparsityReport(Printable):
         rows: One `SparsityRow` for each matrix.
         skipped: The other weights, each a `keras_moduli.pruning.Skipped` with the reason
             why it is left alone.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> report = km.sparsity(model)
+        >>> report.total.zeros, [row.reason for row in report.skipped]
+        (0, ['bias'])
     """
 
     rows: tuple[SparsityRow, ...]
@@ -94,7 +108,7 @@ class SparsityReport(Printable):
         return any(row.dense_size is not None for row in self.rows)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The rows as dictionaries of plain values, for `csv`, `json` or pandas."""
+        """Returns the rows as dictionaries of plain values, for `csv`, `json`, pandas."""
         return [row.to_dict() for row in self.rows]
 
     def to_table(self) -> Table:

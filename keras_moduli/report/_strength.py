@@ -39,7 +39,7 @@ def suggest_strength(
     Raises:
         TypeError: If `model` is not a Keras model, or `x` or `y` no batch of arrays.
         ValueError: If the model is not built or compiled or has no penalty, or no loss
-            above 0 is left of a constant, or beside too large a penalty.
+            above 0 is left of a constant, or weights are not finite or too large.
 
     Examples:
         >>> import keras, numpy as np, keras_moduli as km
@@ -55,15 +55,13 @@ def suggest_strength(
     """
     share = _checks.positive("share", share)
     variables = _checks.built_model(model).trainable_variables
-    chosen = [v for v in variables if find_regularizer(v) is not None]
+    chosen = [v for v in variables if find_regularizer(v) and 0 not in v.shape]
     _check(model, chosen)
     _check_batch(x, y)
     labels = label_variables(model, chosen)
-    loss = _compute_loss(model, x, y)
-    return {
-        label: _scale(variable, label, share * loss / len(chosen))
-        for label, variable in zip(labels, chosen, strict=True)
-    }
+    part = share * _compute_loss(model, x, y) / len(chosen)
+    rows = zip(labels, chosen, strict=True)
+    return {label: _scale(variable, label, part) for label, variable in rows}
 
 
 def _check(model: keras.Model, chosen: list[Any]) -> None:
@@ -77,6 +75,7 @@ def _check(model: keras.Model, chosen: list[Any]) -> None:
             f"Model {model.name!r} is not compiled, so that it has no loss. Type "
             "`model.compile(optimizer, loss)` first."
         )
+    _checks.finite_weights(chosen, "A strength is chosen by what weights cost,")
 
 
 def _check_batch(x: Any, y: Any) -> None:

@@ -266,7 +266,8 @@ def _check_select(select: Any) -> Select:
     if isinstance(select, dict):
         raise TypeError(
             "`select` of Rewire names kernels, without sparsities: a string, a list of "
-            f"them, or a function of a variable. Received: select={select!r}"
+            "them, or a function of a variable. Received: "
+            f"select={_checks.shorten(select)}"
         )
     return check_select(select)
 

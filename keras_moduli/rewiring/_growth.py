@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from keras_moduli import _backend, connectivity
+from keras_moduli import _backend, _checks, connectivity
 from keras_moduli.connectivity import BlockKernel
 from keras_moduli.connectivity._kernel import extend_kernels
 from keras_moduli.connectivity._local import measure_between
@@ -87,7 +87,9 @@ class NearGrowth(Growth):
 
     def _measure(self, kernel: BlockKernel) -> Array:
         assert self.embedding is not None
-        points = ops.convert_to_numpy(self.embedding.embedding)
+        where = self.embedding.embedding
+        _checks.finite_weights([where], "Rewire lets blocks grow by positions,")
+        points = ops.convert_to_numpy(where)
         manifold, block = self.embedding.manifold, kernel.block
         squares = measure_between(manifold, points, points, block)
         return np.tile(squares.T, (kernel.gates, 1))

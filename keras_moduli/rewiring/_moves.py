@@ -24,8 +24,11 @@ def measure(blocks: Array, count: int) -> Array:
         count: How many blocks a column has.
     """
     across, c, _ = blocks.shape
-    squares = np.square(blocks.reshape(across, c, count, -1), dtype=np.float64)
-    return np.sqrt(squares.mean(axis=(1, 3)))
+    values = blocks.reshape(across, c, count, -1).astype(np.float64)
+    # By powers of 2, which round nothing: squares of float64 leave its range.
+    exponents = np.frexp(np.abs(values).max(axis=(1, 3), keepdims=True))[1]
+    squares = np.square(np.ldexp(values, -exponents))
+    return np.ldexp(np.sqrt(squares.mean(axis=(1, 3))), exponents[:, 0, :, 0])
 
 
 def choose_leaving(norms: Array, fixed: Array, count: int, rows: int) -> Array:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _keras_private, connectivity
+from keras_moduli import _checks, _keras_private, connectivity
 from keras_moduli.connectivity import BlockKernel
 from keras_moduli.connectivity._grid import Grid
 from keras_moduli.pruning import prunable_variables
@@ -61,6 +61,8 @@ class Run:
     def move(self, position: int) -> int:
         """Moves what is due at a position, and returns how many blocks have moved."""
         self.refuse_masks()
+        weights = [kernel.weights for kernel in self.kernels]
+        _checks.finite_weights(weights, "Rewire ranks blocks by their size,")
         rng = np.random.RandomState((self.seed, position))
         before = [np.array(ops.convert_to_numpy(k.indices)) for k in self.kernels]
         pairs = list(zip(self.kernels, before, strict=True))

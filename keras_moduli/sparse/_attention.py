@@ -4,10 +4,12 @@ from typing import Any
 
 import keras
 
-from keras_moduli import _keras_private
+from keras_moduli import _checks, _keras_arguments, _keras_private
 from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity._layout import BlockLayout, get_layout
 from keras_moduli.sparse._einsum import BlockSparseEinsumDense
+
+_PROJECTIONS = ["query", "key", "value", "gate", "attention_output"]
 
 
 class SparseProjections:
@@ -25,8 +27,13 @@ class SparseProjections:
     def __init__(
         self, *args: Any, layouts: dict[str, BlockLayout], **kwargs: Any
     ) -> None:
-        super().__init__(*args, **kwargs)
-        self.layouts = {name: get_layout(value) for name, value in layouts.items()}
+        super().__init__(**_keras_arguments.check(super().__init__, *args, **kwargs))
+        if not isinstance(layouts, dict) or not set(layouts) <= set(_PROJECTIONS):
+            raise ValueError(
+                f"`layouts` must be a dictionary of BlockLayouts, by names of "
+                f"{_PROJECTIONS}. Received: layouts={_checks.shorten(layouts)}"
+            )
+        self.layouts = {name: get_layout(layouts[name], "layouts") for name in layouts}
 
     def build(self, query_shape: Any, value_shape: Any, key_shape: Any = None) -> None:
         """Builds Keras's projections, and puts block-sparse ones in the place of some."""
@@ -62,6 +69,20 @@ class BlockSparseMultiHeadAttention(SparseProjections, keras.layers.MultiHeadAtt
         layouts: A `BlockLayout` for each projection that is block-sparse, by its name:
             `"query"`, `"key"`, `"value"`, `"gate"` or `"attention_output"`.
         **kwargs: As in `MultiHeadAttention`.
+
+    Raises:
+        TypeError: If a layout is not a `BlockLayout`, or an argument of Keras is wrong.
+        ValueError: When the layer is built, if there is no projection of a name.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> layout = km.sparse.BlockLayout.of(np.eye(16, dtype=bool), (4, 4))
+        >>> layer = km.sparse.BlockSparseMultiHeadAttention(
+        ...     num_heads=2, key_dim=8, layouts={"query": layout}
+        ... )
+        >>> layer.build((None, 3, 16), (None, 3, 16))
+        >>> layer.layouts["query"].density
+        0.25
     """
 
 
@@ -77,6 +98,20 @@ class BlockSparseGroupQueryAttention(SparseProjections, keras.layers.GroupQueryA
         layouts: A `BlockLayout` for each projection that is block-sparse, by its name:
             `"query"`, `"key"`, `"value"`, `"gate"` or `"attention_output"`.
         **kwargs: As in `GroupQueryAttention`.
+
+    Raises:
+        TypeError: If a layout is not a `BlockLayout`, or an argument of Keras is wrong.
+        ValueError: When the layer is built, if there is no projection of a name.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> layout = km.sparse.BlockLayout.of(np.eye(16, dtype=bool), (4, 4))
+        >>> layer = km.sparse.BlockSparseGroupQueryAttention(
+        ...     8, num_query_heads=2, num_key_value_heads=1, layouts={"query": layout}
+        ... )
+        >>> layer.build((None, 3, 16), (None, 3, 16))
+        >>> layer.layouts["query"].density
+        0.25
     """
 
 

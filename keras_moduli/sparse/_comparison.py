@@ -126,7 +126,7 @@ def _measure(expected: Outputs, found: Outputs) -> tuple[float, float]:
 
 def _call(model: keras.Model, x: Any) -> Outputs:
     """Returns the outputs of a model, and leaves its state as it was."""
-    states = [(v, ops.convert_to_numpy(v.value)) for v in _find_state(model)]
+    states = [(v, ops.convert_to_numpy(v)) for v in _find_state(model)]
     try:
         return _predict(model, x, training=False)
     finally:

@@ -37,6 +37,11 @@ class Choice:
         permutation: The order of the neurons in which its blocks are, None for as it is.
         order: The name of that order.
         speed: How many times faster its product is expected to be.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.sparse.Choice(None, "is too small to gain").speed
+        1.0
     """
 
     layout: BlockLayout | None
@@ -53,6 +58,13 @@ class CostModel:
     Attributes:
         block: (b, c) for all kernels, or None to choose.
         batch_size: Number of sequences that a model will be called on at once.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> matrix = np.kron(np.eye(8), np.ones((64, 64)))
+        >>> choice = km.sparse.CostModel().choose(matrix)
+        >>> choice.layout.density, choice.speed > 2
+        (0.125, True)
     """
 
     block: tuple[int, int] | None = None
@@ -100,7 +112,7 @@ class CostModel:
         return replace(self, batch_size=self.batch_size * known)
 
     def estimate_speed(self, layout: BlockLayout) -> float:
-        """Returns the time of the dense product over that of the blocks."""
+        """Returns the time of the dense product over that of the blocks of `layout`."""
         share = min(1.0, (self.batch_size - 1) / 31)
         small = _SMALL[0] + share * (_SMALL[1] - _SMALL[0])
         small += _LARGE * min(1.0, max(0, self.batch_size - _MANY) / (_MOST - _MANY))

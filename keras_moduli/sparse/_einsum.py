@@ -1,5 +1,6 @@
 """`EinsumDense` whose kernel is blocks."""
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,6 +8,7 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from keras_moduli import _checks, _keras_arguments
 from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity._layout import BlockLayout, get_layout
 
@@ -40,6 +42,11 @@ class MatrixProduct:
         Raises:
             ValueError: If it is not the product of two matrices.
         """
+        if not isinstance(equation, str):
+            raise TypeError(
+                "`equation` must be a string such as 'abc,cde->abde'. "
+                f"Received: equation={_checks.shorten(equation)}"
+            )
         match = _FORMS.fullmatch(equation)
         obstacle = "is none of one input and one kernel" if match is None else ""
         if match is not None:
@@ -112,7 +119,9 @@ class BlockSparseEinsumDense(keras.layers.Layer):
         **kwargs: `name` and other arguments of `keras.layers.Layer`.
 
     Raises:
-        ValueError: If the equation is not a product of matrices.
+        TypeError: If an argument is of the wrong type.
+        ValueError: If the equation is not a product of matrices, or an argument is out of
+            range.
 
     Examples:
         >>> import numpy as np, keras_moduli as km
@@ -132,17 +141,16 @@ class BlockSparseEinsumDense(keras.layers.Layer):
         bias_axes: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**_keras_arguments.check(super().__init__, **kwargs))
         self.layout = get_layout(layout)
         self.equation = equation
         try:
             self.product = MatrixProduct.of(equation)
         except ValueError as error:
-            raise ValueError(f"No product of blocks: {error}") from None
-        is_number = isinstance(output_shape, int)
-        self.partial_output_shape = (output_shape,) if is_number else tuple(output_shape)
-        self.activation = keras.activations.get(activation)
-        self.bias_axes = bias_axes
+            raise ValueError(f"No product of blocks by `equation`: {error}") from None
+        self.partial_output_shape = _check_output_shape(output_shape)
+        self.activation = _keras_arguments.resolve("activation", activation)
+        self.bias_axes = _check_bias_axes(bias_axes, self.product)
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Adds the blocks and the bias."""
@@ -183,10 +191,23 @@ class BlockSparseEinsumDense(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns what `EinsumDense` returns."""
+        labels = self.product.inputs.replace(_DOTS, "")
+        is_open = _DOTS in self.product.inputs
+        if len(input_shape) < len(labels) or len(input_shape) > len(labels) + 9 * is_open:
+            raise ValueError(
+                f"The inputs of `equation={self.equation!r}` have {len(labels)} axes"
+                f"{' or more' * is_open}. Received: input_shape={tuple(input_shape)}"
+            )
         dense = keras.layers.EinsumDense(
             self.equation, self.partial_output_shape, name="dense"
         )
-        return tuple(dense.compute_output_shape(input_shape))
+        try:
+            return tuple(dense.compute_output_shape(input_shape))
+        except IndexError:
+            raise ValueError(
+                f"`output_shape` is not that of `equation={self.equation!r}`. "
+                f"Received: output_shape={self.partial_output_shape}"
+            ) from None
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments as plain Python values."""
@@ -198,6 +219,32 @@ class BlockSparseEinsumDense(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "bias_axes": self.bias_axes,
         }
+
+
+def _check_output_shape(value: Any) -> tuple[int | None, ...]:
+    sizes = value if isinstance(value, tuple | list) else [value]
+    if not sizes or value is None:
+        raise TypeError(
+            "`output_shape` must be a number or a shape, such as (None, 64). "
+            f"Received: output_shape={value!r}"
+        )
+    size = functools.partial(_checks.integer, minimum=1)
+    return tuple(_checks.optional(size, "output_shape", n) for n in sizes)
+
+
+def _check_bias_axes(value: Any, product: MatrixProduct) -> str | None:
+    known = product.outputs.replace(_DOTS, "")
+    if value is not None and not (isinstance(value, str) and value):
+        raise TypeError(
+            f"`bias_axes` must be some of the labels {known!r} of the outputs, or None. "
+            f"Received: bias_axes={_checks.shorten(value)}"
+        )
+    if value is not None and not set(value) <= set(known):
+        raise ValueError(
+            f"`bias_axes` must be some of the labels {known!r} of the outputs, or None. "
+            f"Received: bias_axes={_checks.shorten(value)}"
+        )
+    return value
 
 
 def _multiply(sizes: Any) -> int | None:

@@ -33,7 +33,14 @@ class PlanRow:
             outside. None for as it is.
 
     Raises:
-        ValueError: If `layout` is not one of the blocks of `block`.
+        TypeError: If an attribute is of the wrong type.
+        ValueError: If `layout` is not one of the blocks of `block` and of a kernel of
+            that shape, or `permutation` not one of its neurons.
+
+    Examples:
+        >>> import keras_moduli as km
+        >>> km.sparse.PlanRow("dense", "kernel", (64, 32), zeros=0.9).reason
+        'left dense by hand'
     """
 
     layer: str
@@ -99,7 +106,7 @@ class PlanRow:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Returns the row of which `to_dict` made the values."""
+        """Returns the row of which `to_dict` made the `values`."""
         layout = values.get("layout")
         return cls(**(values | {"layout": layout and BlockLayout(**layout)}))
 
@@ -115,6 +122,10 @@ class SparsePlan(Printable):
         rows: One `PlanRow` for each kernel of the model, in the order of its layers.
         batch_size: Number of sequences at once that the choices are made for.
         tolerance: As in `sparsify`.
+
+    Raises:
+        TypeError: If a row is not a `PlanRow`, or a number is none.
+        ValueError: If `batch_size` is below 1, or `tolerance` not above 0.
 
     Examples:
         >>> import dataclasses, keras, keras_moduli as km
@@ -152,6 +163,6 @@ class SparsePlan(Printable):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Returns the plan of which `to_dict` made the values."""
+        """Returns the plan of which `to_dict` made the `values`."""
         rows = tuple(PlanRow.from_dict(row) for row in values["rows"])
         return cls(**(values | {"rows": rows}))

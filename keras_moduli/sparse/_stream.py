@@ -69,6 +69,9 @@ class Stream:
         Returns:
             NumPy array of shape (batch_size, outputs); of several outputs, arrays in the
             structure in which the model returns them.
+
+        Raises:
+            ValueError: If x is of another shape.
         """
         (expected,) = self.model.inputs
         shape, received = (self.batch_size, *expected.shape[2:]), np.shape(x)

@@ -32,6 +32,23 @@ class Converter(abc.ABC):
         kinds: Which layers it takes, each by its exact class, followed by those of what
             it wraps or of its cell: `(Dense,)`, `(Moduli, Dense)`, `(RNN, GRUCell)`. A
             subclass may do something else, so it is another kind.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> class Gated(keras.layers.Dense):
+        ...     def call(self, inputs):
+        ...         return super().call(inputs) * inputs
+        >>> @km.sparse.register_converter
+        ... class LeaveGated(km.sparse.Converter):
+        ...     kinds = ((Gated,),)
+        ...     def kernels(self, layer):
+        ...         return {"kernel": layer.kernel}
+        ...     def choose(self, layer, costs):
+        ...         return {"kernel": km.sparse.Choice(None, "gates are dense")}
+        ...     build = load = sample_shape = None  # no kernel is ever sparse
+        >>> model = keras.Sequential([keras.Input((8,)), Gated(8)])
+        >>> km.sparse.plan(model).rows[0].reason
+        'gates are dense'
     """
 
     kinds: ClassVar[tuple[Kind, ...]]
@@ -41,7 +58,7 @@ class Converter(abc.ABC):
 
     @abc.abstractmethod
     def kernels(self, layer: Any) -> dict[str, Variable]:
-        """Returns the kernels of a layer, by the names that rows have for them."""
+        """Returns the kernels of a `layer`, by the names that rows have for them."""
 
     @abc.abstractmethod
     def choose(self, layer: Any, costs: CostModel) -> dict[str, Choice]:
@@ -101,6 +118,15 @@ def register_converter(converter: C) -> C:
 
     Raises:
         TypeError: If it is not a class of `Converter`.
+
+    Examples:
+        >>> import keras, keras_moduli as km
+        >>> class Doubled(keras.layers.Dense): pass
+        >>> class LeaveDoubled(km.sparse.Converter):
+        ...     kinds = ((Doubled,),)
+        ...     kernels = choose = build = load = sample_shape = None
+        >>> km.sparse.register_converter(LeaveDoubled) is LeaveDoubled
+        True
     """
     if not (isinstance(converter, type) and issubclass(converter, Converter)):
         raise TypeError(
@@ -190,9 +216,10 @@ def name_kind(layer: Any) -> str:
 
 
 def list_kernels(layer: Any) -> dict[str, Variable]:
-    """Returns the kernels of any layer, by names, as its converter has them if any."""
+    """Returns the kernels of any layer that are not empty, by names of its converter."""
     converter = find_converter(layer)
-    return list_matrices(layer) if converter is None else converter.kernels(layer)
+    kernels = list_matrices(layer) if converter is None else converter.kernels(layer)
+    return {name: kernel for name, kernel in kernels.items() if 0 not in kernel.shape}
 
 
 def list_matrices(layer: Any) -> dict[str, Variable]:
@@ -224,7 +251,7 @@ def find_input_shape(layer: Any) -> tuple[int | None, ...]:
 
 def to_array(variable: Any) -> Array:
     """Returns the values of a variable."""
-    return ops.convert_to_numpy(variable.value)
+    return ops.convert_to_numpy(variable)
 
 
 def transfer(new: Variable, old: Variable, value: Array) -> None:
@@ -242,9 +269,23 @@ def transfer(new: Variable, old: Variable, value: Array) -> None:
 def pack(row: PlanRow, matrix: Array) -> Array:
     """Returns the blocks of a matrix, in the layout of a row.
 
+    Args:
+        row: A `PlanRow` with a layout.
+        matrix: Array of shape (inputs, outputs).
+
+    Returns:
+        Array of shape (J, c, K·b): J columns of K blocks of b inputs and c outputs.
+
     Raises:
         TypeError: If `row` is not a row with a layout.
         ValueError: If they do not hold all of it.
+
+    Examples:
+        >>> import numpy as np, keras_moduli as km
+        >>> layout = km.sparse.BlockLayout.of(np.eye(8, dtype=bool), (4, 4))
+        >>> row = km.sparse.PlanRow("a", "kernel", (8, 8), 0.9, (4, 4), layout=layout)
+        >>> km.sparse.pack(row, np.eye(8)).shape
+        (2, 4, 4)
     """
     if not isinstance(row, PlanRow) or row.layout is None:
         raise TypeError(f"`row` must be a PlanRow with blocks. Received: row={row!r}")

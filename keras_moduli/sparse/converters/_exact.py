@@ -19,7 +19,7 @@ def find_obstacle(layer: Any) -> str:
         layer: A layer whose class is known.
     """
     for part in _keras_private.iterate_layers(layer):
-        for explain in (_explain_replaced, _explain_quantized, _explain_activation):
+        for explain in _REASONS:
             if reason := explain(part):
                 return reason
     return ""
@@ -47,3 +47,11 @@ def _explain_activation(layer: Any) -> str:
         if activation.variables or not activation.built:
             return f"its {name} has weights"
     return ""
+
+
+def _explain_empty(layer: Any) -> str:
+    empty = [v.name for v in layer.variables if 0 in v.shape]
+    return f"its {empty[0]} is empty" if empty else ""
+
+
+_REASONS = (_explain_replaced, _explain_quantized, _explain_activation, _explain_empty)

@@ -6,18 +6,28 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_moduli import _checks
+from keras_moduli import _checks, _keras_arguments
 from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity._layout import (
     BlockLayout,
     get_layout,
-    revive,
     to_columns,
     to_rows,
 )
 from keras_moduli.layers._sparse_cells import activate, activate_pair
 
 Tensor = Any
+
+
+def get_projection(value: Any) -> keras.layers.Layer | None:
+    """Returns the layer that multiplies inputs, of itself or its config; or None."""
+    value = _keras_arguments.make("projection", value)
+    if value is not None and not isinstance(value, keras.layers.Layer):
+        raise TypeError(
+            "`projection` must be a layer, such as keras.layers.Dense(n), or None. "
+            f"Received: projection={_checks.shorten(value)}"
+        )
+    return value
 
 
 class Cell(keras.layers.Layer, abc.ABC):
@@ -46,17 +56,19 @@ class Cell(keras.layers.Layer, abc.ABC):
         use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**_keras_arguments.check(super().__init__, **kwargs))
         self.layout = get_layout(layout)
-        self.projection = revive(projection)
+        self.projection = get_projection(projection)
         self.units = self.layout.rows
         if self.layout.columns != self.gates * self.units:
             raise ValueError(
                 f"{type(self).__name__} needs a layout of n rows and {self.gates}·n "
                 f"columns. Received: {self.layout.rows} × {self.layout.columns}"
             )
-        self.activation = keras.activations.get(activation)
-        self.recurrent_activation = keras.activations.get(recurrent_activation)
+        self.activation = _keras_arguments.resolve("activation", activation)
+        self.recurrent_activation = _keras_arguments.resolve(
+            "recurrent_activation", recurrent_activation
+        )
         self.use_bias = _checks.boolean("use_bias", use_bias)
         is_one = self.states == 1  # as in Keras's cells
         self.state_size = self.units if is_one else [self.units] * self.states

@@ -6,17 +6,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_moduli import _backend, _checks
+from keras_moduli import _backend, _checks, _keras_arguments
 from keras_moduli._registry import PACKAGE
 from keras_moduli.connectivity._layout import (
     BlockLayout,
     get_layout,
-    revive,
     to_columns,
     to_rows,
 )
-from keras_moduli.layers._sparse_recurrent import from_steps, to_steps
-from keras_moduli.sparse.version_0_1._cells import Cell
+from keras_moduli.layers._sparse_recurrent import check_order, from_steps, to_steps
+from keras_moduli.sparse.version_0_1._cells import Cell, get_projection
 
 Tensor = Any
 
@@ -42,9 +41,9 @@ class BlockSparseDense(keras.layers.Layer):
         use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**_keras_arguments.check(super().__init__, **kwargs))
         self.layout = get_layout(layout)
-        self.activation = keras.activations.get(activation)
+        self.activation = _keras_arguments.resolve("activation", activation)
         self.use_bias = _checks.boolean("use_bias", use_bias)
         self.supports_masking = True
 
@@ -111,11 +110,14 @@ class BlockSparseRNN(keras.layers.RNN):
         order: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(cell, **kwargs)
-        self.projection = revive(projection)
-        self.order = None if order is None else [int(i) for i in order]
-        if self.order is not None and sorted(self.order) != list(range(cell.units)):
-            raise ValueError(f"`order` must be a permutation of {cell.units} neurons.")
+        if not isinstance(cell, Cell):
+            raise TypeError(
+                "`cell` must be a BlockSparseSimpleRNNCell, BlockSparseGRUCell or "
+                f"BlockSparseLSTMCell. Received: cell={cell!r}"
+            )
+        super().__init__(**_keras_arguments.check(super().__init__, cell, **kwargs))
+        self.projection = get_projection(projection)
+        self.order = check_order(order, cell.units)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Builds the projection and the cell."""
@@ -177,14 +179,16 @@ class BlockSparseRNN(keras.layers.RNN):
                 "`config` must be what `get_config` of a BlockSparseRNN returned. "
                 f"Received: config={config!r}"
             )
-        cell = keras.saving.deserialize_keras_object(config["cell"], custom_objects)
+        cell = _keras_arguments.make("cell", config["cell"], custom_objects)
         return cls(**(config | {"cell": cell}))
 
     def _sort(self, x: Tensor) -> Tensor:
-        return x if self.order is None else ops.take(x, np.array(self.order), axis=-1)
+        if self.order is None:
+            return x
+        return _backend.take(x, np.array(self.order), axis=-1)
 
     def unsort(self, x: Tensor) -> Tensor:
         """Returns neurons along the last axis in the order that callers know."""
         if self.order is None:
             return x
-        return ops.take(x, np.argsort(self.order), axis=-1)
+        return _backend.take(x, np.argsort(self.order), axis=-1)
