@@ -126,6 +126,8 @@ def _work(make: Callable[[], Any], sender: Any) -> None:
     import numpy as np
 
     train(keras.layers.GRU(8))  # what any use of the backend takes
+    # For this Keras imports TensorFlow, where there is one.
+    keras.saving.serialize_keras_object(keras.layers.GRU(8))
     before = peak()
     start = time.process_time()
     config = write(make())

@@ -126,7 +126,7 @@ def test_bad_files_are_named_in_one_line(saved, tmp_path, capsys):
         (archive, "not of a model: no config.json"),
         (write(tmp_path / "cut.keras", whole[: len(whole) // 2]), "its end is missing"),
         (write(tmp_path / "model.bin", whole), "must end in .keras"),
-        (write(tmp_path / "bad.keras", flip(whole)), "bad.keras: is damaged"),
+        (write(tmp_path / "bad.keras", flip(whole)), "bad.keras' is damaged"),
     ]:
         assert run("sparsity", path) == 1, path
         captured = capsys.readouterr()
