@@ -28,8 +28,8 @@ import pytest
 
 AREAS = {
     "manifolds": ("manifolds",),
-    "inhibitors": ("inhibitors",),
-    "penalties and cost": ("penalties", "regularizers"),
+    "inhibitors": ("inhibitors", "_inhibitor"),
+    "penalties and cost": ("penalties", "regularizers", "_swaps"),
     "pruning": ("pruning",),
     "sparse": ("sparse",),
 }
