@@ -20,9 +20,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", folder]
+    # Not with `-q`: what is not said is not counted, and nothing is strict.
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", folder]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
+    assert built.returncode == 0, built.stdout + built.stderr
     return {path: path.read_text() for path in folder.rglob("*.html")}
 
 
