@@ -88,11 +88,11 @@ def _augment(taken: Array, kept: Array, room: Array, rank: Array, column: int) -
                 _flip(taken, end, column, column_of, row_of)
                 return int(end), int(j)
             reached.extend(new)
-        columns = []
-        for i in reached:
-            new = np.flatnonzero(taken[i] & ~kept[i] & (row_of < 0))
-            row_of[new] = i
-            columns.extend(new)
+        moves = taken[reached] & ~kept[reached] & (row_of < 0)
+        new = np.flatnonzero(moves.any(axis=0))
+        first = moves[:, new].argmax(axis=0)
+        row_of[new] = np.array(reached, int)[first]
+        columns = new[np.argsort(first, kind="stable")].tolist()
     raise ValueError(_EXPLAIN_NONE)
 
 
@@ -134,14 +134,14 @@ class Edges:
     def improve(self, slot: int) -> bool:
         """Exchanges the columns of a block and of the best other one, if that helps."""
         i, j = self.rows[slot], self.columns[slot]
-        gain = self.lengths + self.lengths[slot]
-        gain -= self.rank[i][self.columns]
-        gain -= self.rank[:, j][self.rows]
-        gain[self.taken[i][self.columns] | self.taken[:, j][self.rows]] = 0
-        best = int(gain.argmax())
-        if gain[best] <= 0:
+        is_there = self.taken[i][self.columns] | self.taken[:, j][self.rows]
+        others = np.flatnonzero(~is_there)
+        gain = self.lengths[others] + self.lengths[slot]
+        gain -= self.rank[i][self.columns[others]]
+        gain -= self.rank[:, j][self.rows[others]]
+        if not (gain > 0).any():
             return False
-        self.exchange(slot, best)
+        self.exchange(slot, int(others[gain.argmax()]))
         return True
 
     def can_exchange(self, first: int, second: int) -> bool:

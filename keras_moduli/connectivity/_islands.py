@@ -65,17 +65,16 @@ def _label_nodes(taken: Array, grid: Grid) -> Array:
 
 def _label(start: Array, end: Array, count: int) -> Array:
     """Returns the number of the island of each node: its smallest node."""
-    parents = list(range(count))
-
-    def find(node: int) -> int:
-        while parents[node] != node:
-            parents[node] = node = parents[parents[node]]
-        return node
-
-    for pair in np.unique(start * count + end).tolist():
-        first, second = (find(node) for node in divmod(pair, count))
-        parents[max(first, second)] = min(first, second)
-    return np.array([find(node) for node in range(count)])
+    label = np.arange(count)
+    while True:
+        ends = label[start], label[end]
+        least = label.copy()
+        for node in ends:
+            np.minimum.at(least, node, np.minimum(*ends))
+        least = least[least]
+        if (least == label).all():
+            return label
+        label = least
 
 
 def can_join(taken: Array, grid: Grid) -> bool:

@@ -239,6 +239,9 @@ def _check_indices(value: Any) -> tuple[tuple[int, ...], ...]:
             "blocks, such as [[0, 1], [1, 2]]. Received: "
             f"indices={_checks.shorten(value)}"
         )
+    flat = (i for column in columns for i in column)
+    if all(type(i) is int and 0 <= i <= _checks.MOST for i in flat):  # fast
+        return tuple(tuple(column) for column in columns)
     check = _checks.integer
     return tuple(tuple(check("indices", i, minimum=0) for i in c) for c in columns)
 
