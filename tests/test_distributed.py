@@ -71,7 +71,7 @@ def test_every_script_has_a_test_and_a_line_on_the_page():
     scripts = {p.stem for p in FOLDER.glob("*_*.py")} - {"__init__"}
     assert scripts - {"jax_settings", "jax_layouts"} == {*SCRIPTS, "tuner_workers"}
     for name in (*SCRIPTS, "tuner_workers"):
-        assert f"examples/distributed/{name}.py" in page, name
+        assert f"`{name}.py`" in page, name
 
 
 @pytest.mark.parametrize("regularizer", ["l2", km.ModuliRegularizer("circle")])
