@@ -58,6 +58,21 @@ def test_workers_search_what_one_machine_does(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CURRENT != "tensorflow", reason="is of TensorFlow")
+def test_a_strength_does_not_depend_on_devices():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.scripts.mirrored_strength"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    shared, alone = map(float, done.stdout.split())
+    assert shared == pytest.approx(alone, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CURRENT != "tensorflow", reason="is of TensorFlow")
 def test_fit_with_several_workers_fails_in_keras():
     """When it does not any more, the page and the script say too much."""
     done = run("tensorflow_workers", "--networks fixed --fit")
