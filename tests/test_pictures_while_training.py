@@ -35,6 +35,13 @@ def test_pictures_are_of_the_start_and_of_every_other_epoch(tmp_path):
     assert (frames[0] != frames[2]).any()  # weights of the epoch, not of the start
 
 
+def test_a_run_that_diverges_is_not_ended_by_its_pictures(tmp_path):
+    layer = km.layers.ModuliSimpleRNN(12, strength=3e38)
+    with pytest.warns(UserWarning, match="no picture of epoch 2: No position .* finite"):
+        fit(km.callbacks.PlotGeometry(tmp_path), layer=layer)
+    assert (tmp_path / "geometry-0000.png").exists()
+
+
 def test_a_layer_that_has_died_is_not_drawn_and_trains_on(tmp_path):
     layer = keras.layers.SimpleRNN(
         8,

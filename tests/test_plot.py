@@ -584,3 +584,34 @@ def test_axes_of_space_are_refused_where_a_plane_is_drawn(name):
     ax = pyplot.figure().add_subplot(projection="3d")
     with pytest.raises(ValueError, match="must have two axes, x and y"):
         getattr(km.plot, name)(make_model("torus"), ax=ax)
+
+
+def spoil_positions(count, value=np.nan):
+    """A model whose first neurons learned no positions but NaN or infinity."""
+    layer = km.layers.ModuliSimpleRNN(32, manifold="torus")
+    model = keras.Sequential([keras.Input((5, 2)), layer])
+    positions = layer.embedding
+    values = keras.ops.convert_to_numpy(positions.value).copy()
+    values[:count] = value
+    positions.assign(values)
+    return model
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_positions_that_are_not_finite_are_left_out_and_counted(odd):
+    model = spoil_positions(2, odd)
+    left, _, right = km.plot.overview(model).axes
+    assert left.get_title(loc="left").endswith("2 positions are not finite")
+    assert len(left.collections[-1].get_offsets()) == 30
+    assert right.get_title(loc="left").endswith(f"{32**2 - 30**2} spans are not finite")
+    ax = km.plot.persistence(model.layers[0], dims=(0,))
+    assert ax.get_title(loc="left").endswith("of 30 points")
+
+
+@pytest.mark.parametrize("kind", ["overview", "neurons", "distances", "persistence"])
+def test_no_position_that_is_finite_is_an_error(kind):
+    model = spoil_positions(32)
+    opened = pyplot.get_fignums()
+    with pytest.raises(ValueError, match=r"No position of .* is finite: training"):
+        getattr(km.plot, kind)(model if kind != "persistence" else model.layers[0])
+    assert pyplot.get_fignums() == opened

@@ -110,14 +110,11 @@ class PlotGeometry(keras.callbacks.Callback):
 
     def _draw(self, epoch: int) -> None:
         placed = placement(self.model, self.kernel)
-        if not len(placed.connections):  # no reason to end a training run
-            warnings.warn(
-                f"No weight of {placed.label} is left: there is no picture of epoch "
-                f"{epoch}.",
-                stacklevel=2,
-            )
+        try:
+            drawn = getattr(plot, self.kind)(placed)
+        except ValueError as error:  # no reason to end a training run
+            warnings.warn(f"There is no picture of epoch {epoch}: {error}", stacklevel=2)
             return
-        drawn = getattr(plot, self.kind)(placed)
         figure = getattr(drawn, "figure", drawn)
         figure.suptitle(f"epoch {epoch}", x=0.99, ha="right", fontsize=9)
         path = self.directory / f"geometry-{epoch:04d}.png"

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from keras_moduli import _checks
 from keras_moduli.plot import _style
 from keras_moduli.plot._layouts import Layout, lay_out
-from keras_moduli.plot._target import find_placement
+from keras_moduli.plot._target import check_places, find_placement
 from keras_moduli.report import Placement
 
 Array = NDArray[Any]
@@ -49,7 +49,8 @@ def neurons(
     Raises:
         ImportError: If matplotlib is not installed.
         TypeError: If `color` does not hold numbers, or `edges` or `period` is none.
-        ValueError: If there is no geometry, or `color` or `period` is out of range.
+        ValueError: If there is no geometry, no position is finite, or `color` or
+            `period` is out of range.
 
     Examples:
         >>> import keras, keras_moduli as km
@@ -58,7 +59,7 @@ def neurons(
         >>> len(ax.collections[-1].get_offsets())  # dots
         32
     """
-    placed = find_placement(model, kernel)
+    placed = check_places(find_placement(model, kernel))
     size = len(_list_points(placed))
     colors = None if color is None else _check_colors(color, size, period)
     with _style.drawing(ax, size=(4.2, 4.2), space=True) as ax:
@@ -173,7 +174,13 @@ def _choose_points(placed: Placement) -> Array:
     if placed.learned and len(placed.connections):
         outputs = senders + placed.connected
         shown = np.union1d(placed.connected_inputs if senders else outputs, outputs)
+    shown = shown[_have_place(placed)[shown]]
     return shown[:: -(-len(shown) // _MOST_NEURONS)]
+
+
+def _have_place(placed: Placement) -> Array:
+    """Whether the position of each neuron is finite."""
+    return np.logical_and.reduce(np.isfinite(_list_points(placed)), axis=1)
 
 
 def _choose_edges(
@@ -232,4 +239,6 @@ def _describe(placed: Placement, shown: Array, edges: int) -> str:
     links = f"\nthe strongest {edges:,} connections" if edges else ""
     if odd := np.count_nonzero(~np.isfinite(placed.connections.weights)):
         links += f"\n{odd:,} weights are not finite"
+    if lost := np.count_nonzero(~_have_place(placed)):
+        links += f"\n{lost:,} positions are not finite"
     return f"{count} neurons {where} {name}{links}"

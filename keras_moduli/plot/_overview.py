@@ -48,9 +48,13 @@ def overview(model: Any, kernel: str | None = None, *, edges: float = 0.25) -> A
     with pyplot.rc_context(_style.SETTINGS):
         figure = pyplot.figure(figsize=(10.5, 3.7))
         left, middle, right = (figure.add_subplot(1, 3, k) for k in (1, 2, 3))
-        neurons(placed, edges=edges, ax=left)
-        matrix(placed, ax=middle)
-        distances(placed, ax=right)
+        try:
+            neurons(placed, edges=edges, ax=left)
+            matrix(placed, ax=middle)
+            distances(placed, ax=right)
+        except ValueError:  # pyplot would keep what there is of it
+            pyplot.close(figure)
+            raise
     return figure
 
 

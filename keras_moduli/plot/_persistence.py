@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from keras_moduli import _checks
 from keras_moduli.plot import _style
+from keras_moduli.plot._target import check_places
 from keras_moduli.report import Placement, placement
 
 Array = NDArray[Any]
@@ -51,7 +52,7 @@ def persistence(
         ImportError: If matplotlib or ripser is not installed.
         TypeError: If `states` does not hold numbers.
         ValueError: If `dims` or `kind` is another, `states` is not of that shape or not
-            finite, or there is no geometry.
+            finite, or there is no geometry or no position is finite.
 
     Examples:
         >>> import numpy as np, keras_moduli as km
@@ -91,9 +92,10 @@ def _measure(states: Any, kernel: str | None) -> Array:
     if isinstance(states, keras.Layer):
         states = placement(states, kernel)
     if isinstance(states, Placement):
-        where = states.positions
+        where = check_places(states).positions
         if states.learned and len(states.connections):
             where = where[states.connected]
+        where = where[np.isfinite(where).all(axis=1)]
         points = _thin(where)
         table = np.asarray(
             keras.ops.convert_to_numpy(states.manifold.pairwise(points.astype("float32")))

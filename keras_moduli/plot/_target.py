@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from keras_moduli.connectivity import find_kernel
 from keras_moduli.pruning._selection import count_gates, count_input_axes
 from keras_moduli.regularizers import find_regularizer
@@ -22,6 +24,21 @@ def find_placement(target: Any, kernel: str | None) -> Placement:
     if isinstance(target, Placement):
         return target
     return placement(target, kernel)
+
+
+def check_places(placed: Placement) -> Placement:
+    """Returns a placement of which something can be drawn.
+
+    Raises:
+        ValueError: If none of its positions is finite.
+    """
+    for points in (placed.input_positions, placed.positions):
+        if len(points) and not np.isfinite(points).all(axis=1).any():
+            raise ValueError(
+                f"No position of {placed.label} is finite: training has diverged. Train "
+                "from an earlier file, with a smaller learning rate or `clipnorm`."
+            )
+    return placed
 
 
 def find_connections(
