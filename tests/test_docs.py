@@ -29,7 +29,17 @@ def blocks(page, language="python"):
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            id=page.name,
+            marks=[pytest.mark.backend_independent] if page in LONG[1:] else [],
+        )
+        for page in PAGES
+    ],
+)
 def test_code_on_pages_runs(page, tmp_path, monkeypatch):
     if page.name == "digits.md" and importlib.util.find_spec(OTHER) is None:
         pytest.skip(f"loads a file in another backend, {OTHER}: not installed")

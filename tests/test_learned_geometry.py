@@ -66,6 +66,7 @@ def test_gradient_by_the_positions_equals_central_differences(case):
         )
 
 
+independent = pytest.mark.backend_independent  # gradients have their own test
 TARGETS = {
     "circle in R2": 0.93,
     "circle on itself": 0.97,
@@ -75,7 +76,13 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "circle in R2" else [independent])
+        for name in TARGETS
+    ],
+)
 def test_planted_manifolds_are_found(name, planted):
     truth, manifold = planted.CASES[name]
     # Two in five random starts on the circle itself end in a fold; seed 1 does not.
@@ -93,6 +100,7 @@ def test_without_dispersion_everything_collapses(planted):
     assert planted.correlate_ranks(learned, true) < 0.5
 
 
+@independent
 @pytest.mark.parametrize(("name", "loops"), [("circle in R2", 1), ("torus in R4", 2)])
 def test_topology_of_what_was_learned(name, loops, planted):
     truth, manifold = planted.CASES[name]

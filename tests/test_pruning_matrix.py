@@ -176,7 +176,16 @@ class Watch(keras.callbacks.Callback):
         self.tests.append(int((kernels(self.model) == 0).sum()))
 
 
-@pytest.fixture(params=ROWS)
+# torch.compile starts a compiler of C++ for each of its parts.
+SLOW = {"jit_compile"} if CURRENT == "torch" else set()
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in ROWS
+    ]
+)
 def row(request):
     row = ROWS[request.param]
     if row.needs and CURRENT == "torch" and not shutil.which(row.needs):

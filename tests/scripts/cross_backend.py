@@ -86,14 +86,16 @@ def positions_after_an_epoch(network):
 
 
 def penalties():
-    """What a kernel costs on each manifold with each inhibitor."""
+    """What a kernel costs on each manifold, and with each inhibitor on one of them."""
     kernel = np.random.RandomState(1).standard_normal((96, 96)).astype("float32")
+    pairs = [(a, "dog") for a in MANIFOLDS] + [("torus", b) for b in INHIBITORS]
     return {
         f"{a} {b}": float(
-            km.ModuliRegularizer(case.manifold, row[0], 1.0, seed=2)(kernel)
+            km.ModuliRegularizer(MANIFOLDS[a].manifold, INHIBITORS[b][0], 1.0, seed=2)(
+                kernel
+            )
         )
-        for a, case in MANIFOLDS.items()
-        for b, row in INHIBITORS.items()
+        for a, b in dict.fromkeys(pairs)
     }
 
 
