@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import lzma
 import os
 import shutil
 import zipfile
@@ -36,7 +37,7 @@ def save_compressed(
 
     The file is written beside its path, read back, and takes its place in one step:
     whatever goes wrong, what was there is there still. Weights are in memory once more
-    meanwhile, and never on the disk as they are.
+    meanwhile, for a moment twice, and never on the disk as they are.
 
     Args:
         model: A built model.
@@ -147,9 +148,12 @@ def _check_members(path: Path) -> None:
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Reads a member to its end, where `zipfile` compares its checksum."""
+    """Reads a member to its end, where `zipfile` compares its checksum.
+
+    So little at once, since what LZMA makes of it is not limited.
+    """
     with archive.open(info) as member:
-        while member.read(1 << 20):
+        while member.read(1 << 12):
             pass
 
 
@@ -226,8 +230,13 @@ def _check_archive(file: IO[bytes]) -> list[str]:
         OSError: If a member is not what was written.
     """
     with zipfile.ZipFile(file) as archive:
-        if (broken := archive.testzip()) is not None:
-            raise OSError(errno.EIO, f"{broken!r} was not written as it is. Save again")
+        for info in archive.infolist():
+            try:
+                _read(archive, info)
+            except (zipfile.BadZipFile, lzma.LZMAError) as error:
+                raise OSError(
+                    errno.EIO, f"{info.filename!r} was not written as it is. Save again"
+                ) from error
         return [info.filename for info in archive.infolist() if _is_refused(info, _FLOOR)]
 
 
@@ -243,7 +252,10 @@ def _pack(weights: IO[bytes]) -> io.BytesIO:
             if isinstance(item, h5py.Group):
                 made = target.require_group(name)
             else:
-                made = target.create_dataset(name, data=item[()], **_options(item))
+                options = _options(item)
+                made = target.create_dataset(name, item.shape, item.dtype, **options)
+                for part in made.iter_chunks() if options else [()]:
+                    made[part] = item[part]
             made.attrs.update(item.attrs)
 
         target.attrs.update(source.attrs)

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 import zipfile
 
@@ -407,3 +408,18 @@ def read_arrays(archive):
         file.visititems(read)
     assert len(found) > 20
     return found
+
+
+def test_a_member_is_never_expanded_at_once(tmp_path):
+    """LZMA makes thousands of bytes of one, and zipfile sets it no limit."""
+    path, size = tmp_path / "zeros.keras", 96 << 20
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("zeros", bytes(size))
+    assert path.stat().st_size < size / 5000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="it has no"):
+            km.load_compressed(path)
+        assert tracemalloc.get_traced_memory()[1] < 0.7 * size
+    finally:
+        tracemalloc.stop()
