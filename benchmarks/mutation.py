@@ -56,7 +56,7 @@ def read_codes(files):
     return {name: code for part in parts for name, code in part.items()}
 
 
-def sample(names, each, seed=0):
+def sample(names, each, seed):
     """Returns the first `each` of the names in an order that the seed alone says."""
     mixed = random.Random(seed).sample(sorted(names), len(names))
     return mixed[:each]
@@ -70,9 +70,9 @@ def wilson(killed, tried):
     return (middle - half) / (1 + square), (middle + half) / (1 + square)
 
 
-def make_row(area, codes, each):
+def make_row(area, codes, each, seed):
     """Returns the row of an area: of its sample what was tried."""
-    chosen = [codes[name] for name in sample(codes, each)]
+    chosen = [codes[name] for name in sample(codes, each, seed)]
     counts = collections.Counter(code in KILLED for code in chosen if code is not None)
     killed, tried = counts[True], counts.total()
     low, high = wilson(killed, tried) if tried else (math.nan, math.nan)
@@ -144,13 +144,15 @@ class Tries:
                 file.write_text(json.dumps(data, indent=4))
 
 
-def run(files, each, again):
+def run(files, each, seed, again):
     """Tries what was not tried of the sample of each area, or again what survived."""
     wanted = SURVIVED if again else None
     lists = []
     for part in files.values():
         codes = read_codes(part)
-        lists.append([name for name in sample(codes, each) if codes[name] == wanted])
+        lists.append(
+            [name for name in sample(codes, each, seed) if codes[name] == wanted]
+        )
     # In turns: wherever it is stopped, all areas have as many.
     turns = itertools.zip_longest(*lists)
     names = [name for turn in turns for name in turn if name is not None]
@@ -168,6 +170,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=["run", "survivors", "table"])
     parser.add_argument("--each", type=int, default=40, help="mutants of each area")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of mutants")
     parser.add_argument("--areas", nargs="*", default=list(AREAS))
     parser.add_argument("--again", action="store_true", help="what survived")
     parser.add_argument("--file", type=argparse.FileType("w"), default="-")
@@ -175,17 +178,16 @@ def main():
     every = list_files()
     files = {area: every[area] for area in args.areas}
     if args.what == "run":
-        run(files, args.each, args.again)
+        run(files, args.each, args.seed, args.again)
         return
     found = {area: read_codes(part) for area, part in files.items()}
     if args.what == "survivors":
         for codes in found.values():
-            left = [
-                n for n in sample(codes, args.each) if codes[n] not in (*KILLED, None)
-            ]
+            chosen = sample(codes, args.each, args.seed)
+            left = [name for name in chosen if codes[name] not in (*KILLED, None)]
             print(*left, sep="\n", file=args.file)
         return
-    rows = [make_row(area, codes, args.each) for area, codes in found.items()]
+    rows = [make_row(area, codes, args.each, args.seed) for area, codes in found.items()]
     writer = csv.DictWriter(args.file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
