@@ -34,6 +34,8 @@ import keras_moduli as km
 from keras_moduli.layers._recurrent import _Cell
 from keras_moduli.layers._sparse_cell import SparseCell
 
+# They ask what is the same on every backend: one that compiles little answers quickly.
+pytestmark = [] if keras.backend.backend() == "torch" else pytest.mark.slow
 L = km.layers
 COUNTED = {
     "expected_num_trainable_weights": 1,

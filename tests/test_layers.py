@@ -71,6 +71,7 @@ def test_fit_moves_the_positions_that_learn_on_their_manifold(tmp_path):
     assert_moved(loaded, before)
 
 
+@pytest.mark.slow
 def test_half_precision_moves_the_positions_too(tmp_path):
     """All layers in one new network, which is then saved with what it learned."""
     keras.config.set_dtype_policy("mixed_float16")

@@ -332,6 +332,7 @@ def test_rarer_optimizers(name):
     assert (kernels(model) == 0).sum() == round(0.9 * kernels(model).size)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path):
     """Of two pruners, one with weights that come back and one without."""
     killed = run_on(CURRENT, "tests.scripts.resuming", tmp_path, "--kill", ok=False)

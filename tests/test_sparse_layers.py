@@ -530,6 +530,7 @@ def test_the_dense_kernel_is_never_there(tmp_path):
     assert (tmp_path / "wide.keras").stat().st_size < 2**25
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(backends.CURRENT != "jax", reason="Keras shares weights on JAX")
 def test_devices_that_share_batch_or_blocks_compute_what_one_does():
     backends.run_on("jax", "tests.scripts.sparse_distributed")
