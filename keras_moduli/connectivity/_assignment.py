@@ -10,7 +10,7 @@ from keras_moduli.connectivity._grid import Grid
 Array = NDArray[Any]
 
 _SPARE_CANDIDATES = 16  # of a column, beyond twice those that it takes
-_MOST_SWEEPS = 4
+_MOST_SWEEPS, _MOST_TRIES = 4, 2**30  # exchanges that are tried after the first sweep
 
 
 def assign(rank: Array, kept: Array, counts: Array, quotas: Array) -> Array:
@@ -112,7 +112,8 @@ def _shorten(
     """Exchanges late blocks with others, (i, j) and (r, c) for (i, c) and (r, j)."""
     edges = Edges(taken, kept, rank)
     slots = [k for i, j in late for k in edges.find(i, j)]
-    for _ in range(_MOST_SWEEPS):
+    tries = max(1, len(slots) * len(edges.rows))
+    for _ in range(max(1, min(_MOST_SWEEPS, _MOST_TRIES // tries))):
         improved = [edges.improve(slot) for slot in slots]
         if not any(improved):
             break

@@ -246,10 +246,18 @@ class Manifold(Configuration, abc.ABC):
 @functools.lru_cache(maxsize=64)
 def _sample_distances(manifold: Manifold) -> Array:
     points = manifold.sample(512).astype(np.float32)
-    table = _backend.compute_outside_of_trace(
-        lambda: ops.convert_to_numpy(manifold.pairwise(points))
+    # Of many coordinates, in parts: those pairs are left out whose other half is in.
+    height = 512 if manifold.ambient_dim <= 64 else 128
+
+    def measure(start: int) -> Array:
+        part = manifold.pairwise(points[start : start + height], points[start:])
+        table: Array = ops.convert_to_numpy(part)
+        return table[np.arange(table.shape[1]) > np.arange(len(table))[:, None]]
+
+    parts = _backend.compute_outside_of_trace(
+        lambda: [measure(start) for start in range(0, len(points), height)]
     )
-    return table[np.triu_indices(len(points), 1)].astype(np.float64)
+    return np.concatenate(parts).astype(np.float64)
 
 
 _registry = Registry("manifold", Manifold)  # type: ignore[type-abstract]
