@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import itertools
 from typing import Any, ClassVar, final
 
 import keras
@@ -246,18 +247,16 @@ class Manifold(Configuration, abc.ABC):
 @functools.lru_cache(maxsize=64)
 def _sample_distances(manifold: Manifold) -> Array:
     points = manifold.sample(512).astype(np.float32)
-    # Of many coordinates, in parts: those pairs are left out whose other half is in.
-    height = 512 if manifold.ambient_dim <= 64 else 128
+    # Where there are many coordinates, each pair once, of parts of one shape.
+    parts = np.split(points, 1 if manifold.ambient_dim <= 64 else 8)
 
-    def measure(start: int) -> Array:
-        part = manifold.pairwise(points[start : start + height], points[start:])
-        table: Array = ops.convert_to_numpy(part)
-        return table[np.arange(table.shape[1]) > np.arange(len(table))[:, None]]
+    def measure(i: int, j: int) -> Array:
+        table: Array = ops.convert_to_numpy(manifold.pairwise(parts[i], parts[j]))
+        return table[np.triu_indices(len(table), 1)] if i == j else table.ravel()
 
-    parts = _backend.compute_outside_of_trace(
-        lambda: [measure(start) for start in range(0, len(points), height)]
-    )
-    return np.concatenate(parts).astype(np.float64)
+    pairs = itertools.combinations_with_replacement(range(len(parts)), 2)
+    measured = _backend.compute_outside_of_trace(lambda: [measure(*p) for p in pairs])
+    return np.concatenate(measured).astype(np.float64)
 
 
 _registry = Registry("manifold", Manifold)  # type: ignore[type-abstract]
