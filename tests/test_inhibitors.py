@@ -31,6 +31,13 @@ def test_config_round_trip(case):
     assert km.inhibitors.get(config) == case[0]
 
 
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("narrow", [5.0, 6.0])
+def test_equal_widths_cancel_and_are_refused(narrow):
+    with pytest.raises(ValueError, match=r"^`narrow` must be below `wide`\. .*narrow="):
+        km.inhibitors.DifferenceOfGaussians(1.0, 5.0, narrow)
+
+
 @pytest.mark.parametrize(("wide", "narrow"), [(5.0, 0.25), (3.0, 0.5), (9.0, 8.0)])
 def test_cheapest_distance_costs_nothing_from_the_peak(wide, narrow):
     dog = km.inhibitors.DifferenceOfGaussians(7.0, wide, narrow, baseline="peak")

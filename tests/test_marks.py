@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import keras_moduli as km
-from keras_moduli.pruning._marks import Reading
+from keras_moduli.pruning._marks import Reading, writes_marks
 
 X = np.random.RandomState(0).standard_normal((32, 8)).astype("float32")
 Y = X[:, :1]
@@ -90,6 +90,26 @@ def test_marks_go_with_every_file_and_every_run(tmp_path):
         assert history["sparsity"] == [pytest.approx(0.75, abs=0.01)]
         for weight, mask in zip(other.get_weights(), masked, strict=True):
             np.testing.assert_array_equal(np.signbit(weight) & (weight == 0), mask)
+
+
+class NonNegative(keras.constraints.Constraint):
+    """Writes -0.0 as pruning does: a negative weight times 0."""
+
+    def __call__(self, w):
+        return w * keras.ops.cast(w >= 0, w.dtype)
+
+
+def test_a_constraint_beneath_a_mask_is_asked_what_it_writes():
+    model = dense()
+    variable = model.trainable_variables[0]
+    for inner in (NonNegative(), None):
+        variable.constraint = inner
+        pruning = km.MagnitudePruning(0.5, unit="step", end=1)
+        pruning.attach(model)
+        pruning.update(1)
+        assert variable.constraint is not inner
+        assert writes_marks(variable.constraint, variable) == (inner is not None)
+        pruning.release()
 
 
 def test_zeros_that_nobody_has_marked_are_told():

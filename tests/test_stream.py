@@ -372,6 +372,8 @@ REFUSALS = {
     "einsum": (lambda x: ops.einsum("btx,bsx->bts", x, x), "more than one time step"),
     "product of steps": (
         lambda x: ops.matmul(x, ops.matmul(np.ones((4, 5), "float32"), x)), "one matrix"),
+    "product from the left": (
+        lambda x: ops.matmul(np.ones((5, 5), "float32"), x), "one matrix"),
     "first step": (lambda x: x[:, 0], "some of the time steps"),
     "first steps": (lambda x: x[:, :3], "some of the time steps"),
     "every other step": (lambda x: x[:, ::2], "some of the time steps"),
@@ -454,6 +456,10 @@ def test_models_that_are_no_graph_of_one_sequence():
     x = keras.Input(batch_shape=(2, 5, 4))
     with pytest.raises(ValueError, match="more than one place"):
         km.sparse.Stream(keras.Model(x, twins(twins(x))), 2)
+    inner = K.TimeDistributed(K.SimpleRNN(3, stateful=True))
+    steps = ops.expand_dims(K.GRU(4, return_sequences=True)(x), -1)
+    with pytest.raises(ValueError, match="a layer inside, is stateful"):
+        km.sparse.Stream(keras.Model(x, inner(steps)), 2)
 
 
 def test_steps_of_another_shape_are_refused():
