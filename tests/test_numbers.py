@@ -81,6 +81,11 @@ def test_overflow_is_infinite_also_beside_what_is_free():
     assert np.isposinf(to_numpy(penalty))
 
 
+def test_what_costs_nothing_does_not_overflow():
+    cost = km.penalties.penalty([[1e20, 1.0]], [[0.0, 1.0]], 3)
+    assert float(to_numpy(cost)) == 1.0
+
+
 @pytest.mark.parametrize("value", [1e-50, 1e39])
 def test_numbers_that_float32_has_not(value):
     with pytest.raises(ValueError, match="float32"):

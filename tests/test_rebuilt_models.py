@@ -142,6 +142,21 @@ class Subclassed(keras.Model):
         return {**super().get_config(), "units": self.units}
 
 
+class Tower(keras.Sequential):
+    """A Sequential that makes its own layers, and so takes none."""
+
+    def __init__(self, units, **kwargs):
+        super().__init__([K.Dense(units), K.Dense(units)], **kwargs)
+        self.units = units
+
+    def get_config(self):
+        return {"units": self.units, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
 def test_classes_of_models_stay_and_what_they_do():
     x = keras.Input((8,))
     fast = assert_sparsified(WithItsStep(x, K.Dense(16)(x)), X)
@@ -212,6 +227,28 @@ def test_weights_that_a_graph_uses_outside_of_their_layer():
 
 
 # -- state that is no weight, and what was set --
+
+
+def test_comparing_leaves_the_state_of_a_layer_as_it_was():
+    model = keras.Sequential(
+        [keras.Input(batch_shape=(2, 5, 8)), K.GRU(16, stateful=True)]
+    )
+    model(np.random.RandomState(0).standard_normal((2, 5, 8)).astype("float32"))
+    (state,) = model.layers[0].states
+    before = array(state.value).copy()
+    assert before.any()
+    prune_half(model)
+    fast = km.sparsify(model, block=BLOCK)
+    assert type(fast.layers[0]) is not K.GRU
+    np.testing.assert_array_equal(array(state.value), before)
+
+
+@pytest.mark.backend_independent
+def test_a_ticket_is_of_the_class_of_its_model():
+    x = keras.Input((8,))
+    for model in (WithItsStep(x, K.Dense(16)(x)), Tower(8)):
+        model(X)
+        assert type(km.lottery_ticket(prune_half(model))) is type(model)
 
 
 @needs("tensorflow")  # for a layer that puts numbers into bins
