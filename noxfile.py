@@ -122,8 +122,9 @@ def package(session):
     session.run(sys.executable, "-m", "twine", "check", "--strict", *files, external=True)
     session.install(f"{files[0]}[jax]")
     session.chdir(folder)
-    session.run("python", "-c", FIRST_STEPS, env={"KERAS_BACKEND": "jax"})
-    session.run("keras-moduli", "sparsity", "model.keras", env={"KERAS_BACKEND": "jax"})
+    alone = {"KERAS_BACKEND": "jax", "PYTHONPATH": ""}  # not the sources
+    session.run("python", "-c", FIRST_STEPS, env=alone)
+    session.run("keras-moduli", "sparsity", "model.keras", env=alone)
 
 
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
