@@ -7,7 +7,7 @@ collects them anew for each, which takes longer than the tests.
 Example:
     mutmut run "keras_moduli.inhibitors.*"
     python benchmarks/mutation.py run --each 40
-    python benchmarks/mutation.py table --each 40 --file docs/results/mutation.csv
+    python benchmarks/mutation.py table --each 40
 """
 
 import argparse
