@@ -175,8 +175,14 @@ def assert_keras_alone_fails(member, x, y):
         fit(model, x, y, 1, [])
 
 
+# Of those that are quick somewhere, on backends that compile each network anew.
+EVERYWHERE = ("masked_bidirectional_gru", "transformer")
+
+
 def marks(member):
-    return [needs(member.needs), *([pytest.mark.slow] if member.slow else [])]
+    quick = CURRENT == "torch" or member.name in EVERYWHERE
+    slow = member.slow or not quick
+    return [needs(member.needs), *([pytest.mark.slow] if slow else [])]
 
 
 @pytest.mark.parametrize(
