@@ -61,6 +61,14 @@ def count_differences_of_a_block() -> int:
     return _PAIRS_OF_A_TORCH_BLOCK if is_torch else 16 * _PAIRS_OF_A_BLOCK
 
 
+def count_tiles() -> int:
+    """Returns into how many parts points are divided, each pair of which is one block.
+
+    JAX compiles all pairs into one loop, which is faster than half of them in parts.
+    """
+    return 1 if keras.backend.backend() == "jax" else 8
+
+
 def compute_outside_of_trace(function: Callable[..., T], *arguments: Any) -> T:
     """Computes a value at once, also while a step is being compiled.
 

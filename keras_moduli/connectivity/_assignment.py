@@ -10,7 +10,7 @@ from keras_moduli.connectivity._grid import Grid
 Array = NDArray[Any]
 
 _SPARE_CANDIDATES = 16  # of a column, beyond twice those that it takes
-_MOST_SWEEPS, _MOST_TRIES = 4, 2**30  # exchanges that are tried after the first sweep
+_MOST_SWEEPS, _MOST_TRIES = 4, 2**29  # exchanges that are tried after the first sweep
 
 
 def assign(rank: Array, kept: Array, counts: Array, quotas: Array) -> Array:

@@ -248,7 +248,7 @@ class Manifold(Configuration, abc.ABC):
 def _sample_distances(manifold: Manifold) -> Array:
     points = manifold.sample(512).astype(np.float32)
     # Where there are many coordinates, each pair once, of parts of one shape.
-    parts = np.split(points, 1 if manifold.ambient_dim <= 64 else 8)
+    parts = np.split(points, 1 if manifold.ambient_dim <= 64 else _backend.count_tiles())
 
     def measure(i: int, j: int) -> Array:
         table: Array = ops.convert_to_numpy(manifold.pairwise(parts[i], parts[j]))
