@@ -207,7 +207,8 @@ def _measure(manifold: manifolds.Manifold, x: Array, y: Array) -> Array:
     x, y = np.broadcast_arrays(x, y)
     shape, pairs = x.shape[:-1], math.prod(x.shape[:-1])
     # JAX compiles for each size: so there are few of them.
-    size = next((size for size in _SIZES if size >= pairs), pairs)
+    sizes = [size // _count_pairs(x) for size in _SIZES]
+    size = next((size for size in sizes if size >= pairs), pairs)
     x, y = (
         np.resize(points.reshape(pairs, -1), (size, points.shape[-1]))
         for points in (x, y)
@@ -220,9 +221,15 @@ def _measure(manifold: manifolds.Manifold, x: Array, y: Array) -> Array:
 
 def _in_parts(function: Callable[[Array], Array], array: Array, pairs: int) -> Array:
     """Returns a function of an array, of as many rows at once as memory should hold."""
-    size = max(1, _PAIRS_AT_ONCE // pairs)
+    size = max(1, _PAIRS_AT_ONCE // (pairs * _count_pairs(array)))
     starts = range(0, len(array), size)
     return np.concatenate([function(array[k : k + size]) for k in starts])
+
+
+def _count_pairs(points: Array) -> int:
+    """Returns how many pairs of few coordinates take the memory of one of these."""
+    count: int = max(1, points.shape[-1] // 4)
+    return count
 
 
 def _check_size(manifold: manifolds.Manifold, name: str, count: int) -> None:
