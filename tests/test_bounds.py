@@ -131,6 +131,11 @@ def test_formulas_of_a_product_have_a_bound():
     for factors in (circles, [M.Product(circles[:9]), M.Product(circles[8:])]):
         with pytest.raises(ValueError, match=r"at most 16 different manifolds.*Torus"):
             M.Product(factors)
+    deep = M.Circle()
+    for _ in range(16):
+        deep = M.Product([deep])
+    with pytest.raises(ValueError, match=r"at most 16 .* no product of one factor"):
+        M.Product([deep])
 
 
 @pytest.mark.backend_independent

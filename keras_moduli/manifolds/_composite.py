@@ -55,8 +55,8 @@ class Product(Manifold):
     A point is the concatenation of one point of each factor.
 
     Args:
-        factors: Manifolds or their names, at least one, and at most 16 different ones:
-            equal ones are computed at once.
+        factors: Manifolds or their names, at least one, and at most 16 different ones,
+            products inside and their factors counted: equal ones are computed at once.
         weights: wₖ, one number above 0 for each factor; 1 by default.
 
     Raises:
@@ -86,11 +86,11 @@ class Product(Manifold):
             raise type(error)(f"`factors` must hold manifolds: {error}") from None
         if not self.factors:
             raise ValueError("`factors` must name at least one manifold.")
-        if (count := _count_factors(self)) > _checks.MOST_FACTORS:
+        if (count := _count_formulas(self) - 1) > _checks.MOST_FACTORS:
             raise ValueError(
                 f"`factors` must be at most {_checks.MOST_FACTORS} different manifolds, "
-                "those of products inside counted: type Torus(n, periods) for many "
-                f"circles. Received: {count}"
+                "products inside and theirs counted: type Torus(n, periods) for many "
+                f"circles, and no product of one factor. Received: {count}"
             )
         if self.ambient_dim > _checks.MOST_DIMENSIONS + 1:
             raise ValueError(
@@ -163,8 +163,8 @@ class Product(Manifold):
         return np.hstack([factor.chart(x) for factor, x in parts])
 
 
-def _count_factors(manifold: Manifold) -> int:
+def _count_formulas(manifold: Manifold) -> int:
     """Returns how many formulas a distance takes."""
     if not isinstance(manifold, Product):
         return 1
-    return sum(map(_count_factors, dict.fromkeys(manifold.factors)))
+    return 1 + sum(map(_count_formulas, dict.fromkeys(manifold.factors)))
