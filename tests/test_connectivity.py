@@ -332,6 +332,9 @@ def test_nothing_that_is_not_there_is_made():
         _assignment.assign(
             np.zeros((2, 2)), np.zeros((2, 2), bool), np.array([2, 0]), np.array([2, 0])
         )
+    full = np.ones((2, 2), bool)  # in which no row is reached
+    with pytest.raises(ValueError, match="no layout of this density"):
+        _assignment._augment(full, full, np.zeros(2, int), np.zeros((2, 2)), 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))

@@ -608,6 +608,16 @@ def test_positions_that_are_not_finite_are_left_out_and_counted(odd):
     assert ax.get_title(loc="left").endswith("of 30 points")
 
 
+@pytest.mark.parametrize("kind", ["neurons", "distances", "persistence"])
+def test_no_position_of_a_connected_neuron_is_an_error(kind):
+    model = spoil_positions(2)
+    kernel = np.zeros((32, 32), "float32")
+    kernel[0, 1] = 1.0
+    model.layers[0].recurrent_kernel.assign(kernel)
+    with pytest.raises(ValueError, match=r"No position of .* is finite: training"):
+        getattr(km.plot, kind)(model if kind != "persistence" else model.layers[0])
+
+
 @pytest.mark.parametrize("kind", ["overview", "neurons", "distances", "persistence"])
 def test_no_position_that_is_finite_is_an_error(kind):
     model = spoil_positions(32)

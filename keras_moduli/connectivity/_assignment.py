@@ -88,6 +88,8 @@ def _augment(taken: Array, kept: Array, room: Array, rank: Array, column: int) -
                 _flip(taken, end, column, column_of, row_of)
                 return int(end), int(j)
             reached.extend(new)
+        if not reached:
+            break
         moves = taken[reached] & ~kept[reached] & (row_of < 0)
         new = np.flatnonzero(moves.any(axis=0))
         first = moves[:, new].argmax(axis=0)

@@ -30,9 +30,13 @@ def check_places(placed: Placement) -> Placement:
     """Returns a placement of which something can be drawn.
 
     Raises:
-        ValueError: If none of its positions is finite.
+        ValueError: If none of its positions is finite; where they are learned, none of
+            the neurons that have a connection.
     """
-    for points in (placed.input_positions, placed.positions):
+    inputs, outputs = placed.input_positions, placed.positions
+    if placed.learned and len(placed.connections):
+        inputs, outputs = inputs[placed.connected_inputs], outputs[placed.connected]
+    for points in (inputs, outputs):
         if len(points) and not np.isfinite(points).all(axis=1).any():
             raise ValueError(
                 f"No position of {placed.label} is finite: training has diverged. Train "

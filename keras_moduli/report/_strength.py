@@ -136,7 +136,8 @@ def _compute_loss(model: keras.Model, x: Any, y: Any) -> float:
 
 
 def _count_rows(x: Any) -> int:
-    return int(keras.tree.flatten(x)[0].shape[0])
+    leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
+    return int(leaves[0].shape[0])
 
 
 def _check_reference(loss: float, added: float) -> None:
